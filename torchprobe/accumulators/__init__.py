@@ -1,0 +1,7 @@
+"""Mergeable streaming statistics: constant memory, float64, exact in any order."""
+
+from torchprobe.accumulators.base import Accumulator, State, Transaction
+from torchprobe.accumulators.group_means import GroupMeans
+from torchprobe.accumulators.groups import Groups
+
+__all__ = ["Accumulator", "GroupMeans", "Groups", "State", "Transaction"]

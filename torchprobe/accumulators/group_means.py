@@ -1,0 +1,110 @@
+"""Sums and counts by group: the statistic behind class selectivity and activation profiles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from torchprobe.accumulators.base import Accumulator, State, rows_to_fp64
+from torchprobe.accumulators.groups import Groups, align, relabelled, union
+from torchprobe.errors import MergeError, ShapeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+__all__ = ["GroupMeans"]
+
+
+class GroupMeans(Accumulator):
+    """Mean of each group's rows, streamed as float64 sums and int64 counts (methods P1).
+
+    Args:
+        shape: the shape of one row: channels, or e.g. ``(channels, time)`` for maps.
+
+    Example:
+        >>> import torch
+        >>> means = GroupMeans(2)
+        >>> means.update(torch.tensor([[1.0, 0], [3, 0], [9, 9]]), torch.tensor([5, 5, -1]))
+        >>> means.groups.tolist(), means.value.tolist(), means.counts.tolist()
+        ([5], [[2.0, 0.0]], [2])
+    """
+
+    def __init__(self, shape: int | Sequence[int]) -> None:
+        super().__init__()
+        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+
+    def reduce(self, rows: Tensor, labels: Tensor | Groups) -> State:
+        """The sums of one batch; rows [row, *shape], labels int64 [row] or `Groups`.
+
+        Raises:
+            ShapeError: rows have another shape, or labels are not one per row.
+        """
+        groups = Groups.of(labels)
+        if tuple(rows.shape[1:]) != self.shape or len(rows) != len(groups.index):
+            raise ShapeError(
+                f"rows have shape {tuple(rows.shape)} with {len(groups.index)} labels; expected "
+                f"[row, {', '.join(map(str, self.shape))}] with one label per row"
+            )
+        if not groups.n:
+            return {}
+        rows = rows_to_fp64(rows, self.device)
+        groups = groups.to(rows.device)
+        sums = group_sums(rows.reshape(len(rows), -1), groups).view(-1, *self.shape)
+        return {"groups": groups.values, "counts": groups.counts, "sums": sums}
+
+    def absorb(self, state: State) -> None:
+        if tuple(state["sums"].shape[1:]) != self.shape:
+            raise MergeError(
+                f"group sums of rows shaped {tuple(state['sums'].shape[1:])} cannot be added to "
+                f"sums of rows shaped {self.shape}"
+            )
+        if not self.state:
+            self.state = dict(state)
+            return
+        mine, groups = self.state["groups"], union(self.state["groups"], state["groups"])
+        self.state = {
+            "groups": groups,
+            **{
+                name: align(self.state[name], mine, groups)
+                + align(state[name], state["groups"], groups).to(self.state[name].device)
+                for name in ("counts", "sums")
+            },
+        }
+
+    def relabel(self, mapping: Mapping[int, int]) -> None:
+        if self.state:
+            groups, order = relabelled(self.state["groups"], mapping)
+            counts, sums = self.state["counts"], self.state["sums"]
+            order = order.to(sums.device)
+            self.state = {"groups": groups, "counts": counts[order], "sums": sums[order]}
+
+    @property
+    def groups(self) -> Tensor:
+        """The labels seen, ascending: int64 [group]."""
+        return self._seen("groups")
+
+    @property
+    def counts(self) -> Tensor:
+        """Rows of each group: int64 [group]."""
+        return self._seen("counts")
+
+    @property
+    def value(self) -> Tensor:
+        """Mean of each group's rows: float64 [group, *shape]."""
+        counts = self.counts.view(-1, *[1] * len(self.shape))
+        return self._seen("sums") / counts
+
+
+def group_sums(rows: Tensor, groups: Groups) -> Tensor:
+    """Sum of each group's rows: float64 [row, feature] → [group, feature].
+
+    On the CPU `index_add_` costs one pass over the rows however many groups there are; on
+    accelerators it adds in an order of its own, so that a matrix product keeps results repeatable.
+    """
+    if rows.device.type != "cpu":
+        return groups.one_hot @ rows
+    sums = rows.new_zeros(groups.n + 1, rows.shape[1])
+    return sums.index_add_(0, groups.index, rows)[: groups.n]
