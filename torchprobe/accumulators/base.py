@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import torch
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Accumulator", "State", "Transaction", "rows_to_fp64"]
 
-type State = dict[str, "Tensor"]
+State: TypeAlias = "dict[str, Tensor]"
 """A statistic as named tensors: what is merged, saved and sent between processes."""
 
 

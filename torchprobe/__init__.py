@@ -1,0 +1,1 @@
+"""Ask a PyTorch model what its layers encode."""
