@@ -1,0 +1,202 @@
+"""The contract of every analyzer, first-party or third-party."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from torchprobe.accumulators import Accumulator
+from torchprobe.errors import PluginError
+from torchprobe.labels import ClassNames
+from torchprobe.results import Field, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from torch import Tensor
+
+    from torchprobe.batch import LayerBatch
+    from torchprobe.layer import Layer
+
+__all__ = ["Analyzer"]
+
+
+class Analyzer:
+    """Turns one layer's stream into a `Result`.
+
+    The least a subclass writes is a ``name`` and three methods; ``__init__`` stores settings under
+    their own names and nothing else. State lives in accumulators assigned in `start`: because these
+    merge, save, load and move, the framework owns forking (one copy per layer and grouping),
+    resetting, merging, checkpoints, devices and processes.
+
+    Example:
+        >>> from torchprobe.accumulators import Mean
+        >>> class DeadUnits(Analyzer):
+        ...     '''Fraction of rows in which a channel is not active.'''
+        ...     name = "dead_units"
+        ...     def start(self, layer):
+        ...         self.active = Mean(layer.channels)
+        ...     def update(self, batch):
+        ...         self.active.update(batch.rows() > 0)  # [row, channel]
+        ...     def compute(self):
+        ...         return self.result(dead=("channel", 1 - self.active.value))
+        >>> DeadUnits().settings()
+        {}
+    """
+
+    name: ClassVar[str] = ""
+    """How users ask for it: ``analyzers=["dead_units"]``."""
+    needs_labels: ClassVar[bool] = False
+    """Whether it reads labels; if so it is forked per grouping and refused where there are none."""
+    passes: ClassVar[int] = 1
+    """How often it must see the "fit" data."""
+    splits: ClassVar[tuple[str, ...]] = ("fit",)
+    """Which data it uses; later splits come after all passes over "fit"."""
+
+    positions: str = "each"
+    """What a row is: "each" position, or the sample with its positions pooled by "mean", "max" or
+    "center", or all of them by "flatten"."""
+    groupings: tuple[str, ...] | None = None
+    """The groupings it is wanted for; all where None."""
+
+    layer: Layer
+    """The layer this copy listens to."""
+    grouping: str | None = None
+    """The grouping whose labels this copy gets."""
+    _names: ClassNames | None = None
+    _provenance: Mapping[str, Any] | None = None
+
+    def start(self, layer: Layer) -> None:
+        """Make the accumulators for a layer; called once per layer, before any data."""
+        raise NotImplementedError(_missing(self, "start(self, layer)"))
+
+    def update(self, batch: LayerBatch) -> None:
+        """Take in what one forward pass delivered; feed accumulators, change nothing else."""
+        raise NotImplementedError(_missing(self, "update(self, batch)"))
+
+    def after(self, split: str, number: int) -> None:
+        """Called when a pass over a split is complete and merged; ``number`` counts from 0.
+
+        Whatever is set here must follow from the accumulators alone: a resumed run calls it again.
+        """
+
+    def compute(self) -> Result:
+        """The result of all that was seen, made with `result`.
+
+        Raises:
+            EmptyStateError: nothing was seen (accumulators raise it by themselves).
+        """
+        raise NotImplementedError(_missing(self, "compute(self)"))
+
+    def state_bytes(self, layer: Layer) -> int:
+        """Bytes of state that this layer will need; more than the memory budget is refused."""
+        return sum(acc.nbytes for _, acc in self.fork(layer).accumulators())
+
+    # -- what subclasses call
+
+    def result(
+        self,
+        *,
+        coords: Mapping[str, Sequence[str]] | None = None,
+        kind: str = "",
+        **fields: Field | tuple[Any, ...] | float,
+    ) -> Result:
+        """A `Result` of named arrays.
+
+        Args:
+            coords: names along an axis, e.g. ``{"class": self.class_names(groups)}``.
+            kind: which plot draws it, the analyzer's name by default.
+            fields: ``name=(axes, array)``, ``(axes, array, unit)``, a number, or a `Field`.
+        """
+        return Result(
+            analyzer=self.name,
+            layer=self.layer.name,
+            grouping=self.grouping,
+            fields={name: _field(value) for name, value in fields.items()},
+            coords={axis: tuple(names) for axis, names in (coords or {}).items()},
+            settings=self.settings(),
+            provenance=dict(self._provenance or {}),
+            kind=kind or self.name,
+        )
+
+    def class_names(self, groups: Tensor | Iterable[int]) -> tuple[str, ...]:
+        """The names of integer labels in this copy's grouping."""
+        names = self._names or ClassNames()
+        return tuple(names.name(int(group)) for group in groups)
+
+    # -- what the framework calls
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments of ``__init__`` as stored, and the choice of rows where not the default."""
+        parameters = inspect.signature(type(self).__init__).parameters
+        settings = {name: getattr(self, name) for name in parameters if hasattr(self, name)}
+        if self.positions != "each":
+            settings["positions"] = self.positions
+        return settings
+
+    def fork(
+        self, layer: Layer, grouping: str | None = None, names: ClassNames | None = None
+    ) -> Self:
+        """A copy with the same settings and fresh state, for one layer and grouping."""
+        fork = copy.copy(self)
+        fork.layer, fork.grouping, fork._names = layer, grouping, names
+        fork.start(layer)
+        return fork
+
+    def accumulators(self) -> Iterator[tuple[str, Accumulator]]:
+        """The state, by attribute: accumulators, also in dictionaries, lists and tuples."""
+        for name, value in vars(self).items():
+            if isinstance(value, Accumulator):
+                yield name, value
+            elif isinstance(value, dict):
+                yield from _inside(name, value.items())
+            elif isinstance(value, (list, tuple)):
+                yield from _inside(name, enumerate(value))
+
+    def merge(self, other: Analyzer) -> Self:
+        """Add what another copy for the same layer has seen."""
+        theirs = dict(other.accumulators())
+        for name, accumulator in self.accumulators():
+            accumulator.merge(theirs[name])
+        return self
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state as named tensors: ``accumulator.tensor``."""
+        return {
+            f"{name}.{key}": tensor
+            for name, accumulator in self.accumulators()
+            for key, tensor in accumulator.state_dict().items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replace the state by one from `state_dict`."""
+        for name, accumulator in self.accumulators():
+            prefix = f"{name}."
+            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            accumulator.load_state_dict(own)
+
+
+def _inside(name: str, items: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, Accumulator]]:
+    for key, value in items:
+        if isinstance(value, Accumulator):
+            yield f"{name}[{key}]", value
+
+
+def _field(value: Field | tuple[Any, ...] | float) -> Field:
+    if isinstance(value, Field):
+        return value
+    if isinstance(value, tuple):
+        return Field(*value)
+    return Field("", value)
+
+
+def _missing(analyzer: Analyzer, method: str) -> str:
+    kind = type(analyzer).__name__
+    return f"analyzer {kind} does not define {method}; see docs/plugins.md for the contract"
+
+
+def check_analyzer_class(cls: type[Analyzer]) -> None:
+    """Raise `PluginError` unless a class can be forked and run."""
+    if not cls.name or not isinstance(cls.name, str):
+        raise PluginError(f"analyzer {cls.__qualname__} has no name; set name = 'my_analyzer'")

@@ -1,0 +1,238 @@
+"""What one layer delivered in one forward pass, as analyzers get it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+from torchprobe.errors import LabelError, NonFiniteError, SettingError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from torchprobe.accumulators import Groups
+    from torchprobe.labels import Labels
+    from torchprobe.layer import Layer
+
+__all__ = ["LayerBatch"]
+
+NONFINITE = ("ignore", "propagate", "raise")
+"""What happens to rows with NaN or infinity: left out and counted, kept, or an error."""
+
+_POSITIONS_PER_SAMPLE = 1 << 20
+
+
+class _Values:
+    """One layer's values and what is derived from them, shared by every analyzer and grouping."""
+
+    def __init__(self, layer: Layer, canonical: Tensor, labels: Labels, nonfinite: str) -> None:
+        self.layer = layer
+        self.canonical = canonical
+        self.labels = labels
+        self.nonfinite = nonfinite
+        self.n_nonfinite = 0
+        self.pooled: dict[str, _Values] = {}
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """[sample, *positions] sizes."""
+        return (self.canonical.shape[0], *self.canonical.shape[2:])
+
+    @cached_property
+    def mask(self) -> Tensor | None:
+        """Which positions count, bool [sample, *positions], on the values' device."""
+        mask = self.labels.valid(self.shape, self.layer.name)
+        return None if mask is None else mask.to(self.canonical.device)
+
+    @cached_property
+    def kept(self) -> Tensor | None:
+        """Rows left after padding is taken out, by index; None where all count."""
+        keep = self.labels.keep(self.shape, self.layer.name)
+        return None if keep is None else keep.to(self.canonical.device)
+
+    @cached_property
+    def _rows(self) -> tuple[Tensor, Tensor | None]:
+        """Float64 rows without padding and non-finite ones, and which of the kept are finite."""
+        rows = _float64_rows(self.canonical)
+        if self.kept is not None:
+            rows = rows.index_select(0, self.kept.to(rows.device))
+        if self.nonfinite == "propagate" or bool(torch.isfinite(rows.sum())):
+            return rows, None
+        finite = torch.isfinite(rows.sum(1))
+        self.n_nonfinite = int((~finite).sum())
+        if self.nonfinite == "raise":
+            raise NonFiniteError(
+                f"layer {self.layer.name!r} delivered {self.n_nonfinite} of {len(rows)} rows with "
+                "NaN or infinity; nonfinite='ignore' leaves such rows out and counts them"
+            )
+        return rows[finite], finite
+
+    def rows(self) -> Tensor:
+        return self._rows[0]
+
+    def select(self, per_row: Tensor) -> Tensor:
+        """Something given per kept row, for the rows that `rows` returns."""
+        finite = self._rows[1]
+        return per_row if finite is None else per_row[finite.to(per_row.device)]
+
+    def groups(self, grouping: str) -> Groups:
+        rows, finite = self._rows
+        groups = self.labels.groups(grouping, self.shape, self.layer.name, rows.device)
+        return groups if finite is None else groups.select(finite)
+
+    def at(self, positions: str) -> _Values:
+        """The same with positions pooled or flattened, worked out once."""
+        if positions == self.layer.positions:
+            return self
+        if positions not in self.pooled:
+            layer = self.layer.at(positions)
+            self.pooled[positions] = _Values(layer, self._pool(positions), self.labels, self.nonfinite)
+        return self.pooled[positions]
+
+    def _pool(self, positions: str) -> Tensor:
+        """[sample, channel] values: mean, max or middle over valid positions, or all of them."""
+        maps = self.canonical.flatten(2)  # [sample, channel, position]
+        if maps.ndim == 2:  # noqa: PLR2004 - no positions: nothing to pool
+            return maps
+        if positions == "flatten":
+            return self._flatten(maps)
+        valid = torch.ones(maps.shape[0], maps.shape[2], dtype=torch.bool, device=maps.device)
+        if self.mask is not None:
+            valid = self.mask.flatten(1)
+        if positions == "max":
+            return maps.masked_fill(~valid[:, None], -torch.inf).amax(2)
+        if positions == "center":
+            return _center(maps, valid)
+        counts = valid.sum(1).clamp(min=1)[:, None]
+        return (maps.double() * valid[:, None]).sum(2) / counts
+
+    def _flatten(self, maps: Tensor) -> Tensor:
+        if self.mask is not None and not bool(self.mask.all()):
+            raise LabelError(
+                f"positions='flatten' of layer {self.layer.name!r} needs all positions, but some "
+                "are padding; pool them with positions='mean' or crop the samples"
+            )
+        width = maps.shape[1] * maps.shape[2]
+        if width != self.layer.at("flatten").channels:
+            raise SettingError(
+                f"positions='flatten' of layer {self.layer.name!r}: {maps.shape[2]} positions now, "
+                f"{self.layer.at('flatten').channels // maps.shape[1]} before; crop samples to one "
+                "length or pool with positions='mean'"
+            )
+        return maps.flatten(1)
+
+
+def _center(maps: Tensor, valid: Tensor) -> Tensor:
+    """The middle valid position, T // 2 of each sample's T."""
+    order = valid.cumsum(1)  # 1-based rank among the valid ones
+    middle = (order[:, -1:] // 2).clamp(min=0) + 1
+    at = ((order == middle.clamp(max=order[:, -1:])) & valid).int().argmax(1)  # [sample]
+    return maps.gather(2, at[:, None, None].expand(-1, maps.shape[1], 1)).squeeze(2)
+
+
+def _float64_rows(canonical: Tensor) -> Tensor:
+    """[sample, channel, *positions] → float64 [row, channel] in one copy."""
+    device = torch.device("cpu") if canonical.device.type == "mps" else canonical.device
+    last = canonical.movedim(1, -1)  # [sample, *positions, channel]
+    rows = torch.empty(last.shape, dtype=torch.float64, device=device)
+    return rows.copy_(last).view(-1, canonical.shape[1])
+
+
+class LayerBatch:
+    """One layer's values in one forward pass, with labels matched and padding excluded.
+
+    Analyzers must not write into its tensors: they are shared.
+    """
+
+    def __init__(
+        self,
+        layer: Layer,
+        values: Tensor,
+        labels: Labels,
+        *,
+        split: str = "fit",
+        nonfinite: str = "ignore",
+    ) -> None:
+        canonical = layer.axes.canonical(values.detach())
+        self._values = _Values(layer, canonical, labels, nonfinite)
+        self.split = split
+        """Which data this is: "fit", "score", ..."""
+        self.grouping: str | None = None
+        """The grouping that `groups` and `labels` speak of."""
+
+    def view(self, grouping: str | None, positions: str) -> LayerBatch:
+        """This batch for one grouping and one choice of rows; values are shared, not copied."""
+        view = object.__new__(LayerBatch)
+        view._values = self._values.at(positions)  # noqa: SLF001 - own class
+        view.split, view.grouping = self.split, grouping
+        return view
+
+    @property
+    def layer(self) -> Layer:
+        """Where the values come from."""
+        return self._values.layer
+
+    @property
+    def values(self) -> Tensor:
+        """As delivered: [sample, channel, *positions], the model's dtype, padding included."""
+        return self._values.canonical
+
+    @property
+    def mask(self) -> Tensor | None:
+        """Which positions count: bool [sample, *positions]; None where all do."""
+        return self._values.mask
+
+    def rows(self) -> Tensor:
+        """Float64 [row, channel]: every position of every sample that counts, finite ones only.
+
+        Rows are sample-major; a layer without positions has one row a sample. float64 because
+        sums in the model's own precision are biased (half precision) or lose digits (single).
+        """
+        return self._values.rows()
+
+    @property
+    def groups(self) -> Groups:
+        """The labels of `rows`, sorted out for accumulators.
+
+        Raises:
+            LabelError: the batch came without labels, or they do not fit this layer.
+        """
+        if self.grouping is None:
+            raise LabelError(
+                f"layer {self.layer.name!r}: this analyzer reads labels but none were given; pass "
+                "labels= (and set needs_labels = True on the analyzer)"
+            )
+        return self._values.groups(self.grouping)
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels of `rows`: int64 [row], -1 where a row is to be ignored."""
+        return self.groups.labels
+
+    @property
+    def sample_ids(self) -> Tensor:
+        """A stable number for each sample: int64 [sample], on the CPU."""
+        ids = self._values.labels.ids
+        if ids is None:
+            raise LabelError("this batch has no sample ids; pass ids= with the batch")
+        return ids
+
+    @property
+    def row_ids(self) -> Tensor:
+        """A stable number for each of `rows`, from sample id and position: int64 [row]."""
+        ids, shape = self.sample_ids, self._values.shape
+        n_positions = 1
+        for size in shape[1:]:
+            n_positions *= size
+        if n_positions > _POSITIONS_PER_SAMPLE:
+            raise SettingError(f"{n_positions} positions a sample; at most {_POSITIONS_PER_SAMPLE}")
+        every = (ids[:, None] * _POSITIONS_PER_SAMPLE + torch.arange(n_positions)).flatten()
+        kept = self._values.kept
+        return self._values.select(every if kept is None else every[kept.cpu()])
+
+    @property
+    def n_nonfinite(self) -> int:
+        """Rows left out because they hold NaN or infinity (0 until `rows` was asked for)."""
+        return self._values.n_nonfinite

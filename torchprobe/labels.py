@@ -1,0 +1,265 @@
+"""What a user says of a batch: labels of each grouping, padding, sample ids; checked at the door."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchprobe.accumulators import Groups
+from torchprobe.errors import LabelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["ClassNames", "Labels", "encode"]
+
+IGNORED = (-1, -100)
+"""Labels that mean "leave this row out" (-100 is torch.nn.CrossEntropyLoss's default)."""
+
+DEFAULT_GROUPING = "label"
+"""The name of a grouping whose labels are given without one."""
+
+
+class ClassNames:
+    """The names behind the integer labels of one grouping.
+
+    Strings become stable 63-bit numbers, so that processes agree on them without talking.
+    """
+
+    def __init__(self, names: Mapping[int, str] | Sequence[str] | None = None) -> None:
+        pairs = names.items() if hasattr(names, "items") else enumerate(names or ())
+        self.names: dict[int, str] = {int(label): str(name) for label, name in pairs}
+        self.strings: dict[int, str] = {}
+
+    def number(self, name: str) -> int:
+        """The number that stands for a string label."""
+        digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        label = int.from_bytes(digest, "big") >> 1
+        if self.strings.setdefault(label, name) != name:
+            raise LabelError(f"labels {name!r} and {self.strings[label]!r} collide; use integers")
+        return label
+
+    def name(self, label: int) -> str:
+        """What a label is called; its number where nobody named it."""
+        return self.strings.get(label) or self.names.get(label) or str(label)
+
+    def ranks(self) -> dict[int, int]:
+        """String labels → their alphabetical rank: the order in which results list classes."""
+        ordered = sorted(self.strings, key=self.strings.__getitem__)
+        return {label: rank for rank, label in enumerate(ordered)}
+
+    def ranked(self) -> ClassNames:
+        """The names after groups were renumbered by `ranks`."""
+        if not self.strings:
+            return self
+        return ClassNames([self.strings[label] for label in self.ranks()])
+
+
+def encode(labels: object, grouping: str, names: ClassNames) -> Tensor:
+    """Labels as int64 on the CPU, -1 where ignored, any shape.
+
+    Raises:
+        LabelError: floats, booleans, NaN, negative numbers other than -1 and -100, no axis.
+    """
+    if isinstance(labels, Tensor):
+        labels = labels.detach().cpu()
+    else:
+        array = np.asarray(labels)
+        if array.dtype.kind in "US" or (array.dtype.kind == "O" and _all_strings(array)):
+            return _encode_strings(array, names)
+        if array.dtype.kind not in "iuf" and array.dtype != np.bool_:
+            raise LabelError(
+                f"labels {grouping!r} are {array.dtype} objects; give integers or strings "
+                "(None where a row is ignored)"
+            )
+        labels = torch.from_numpy(np.ascontiguousarray(array))
+    return _checked_integers(labels, grouping)
+
+
+def _all_strings(array: np.ndarray[Any, Any]) -> bool:
+    return all(item is None or isinstance(item, str) for item in array.flat)
+
+
+def _encode_strings(array: np.ndarray[Any, Any], names: ClassNames) -> Tensor:
+    uniques, inverse = np.unique(
+        np.where(array == None, "", array).astype(str),  # noqa: E711 - elementwise
+        return_inverse=True,
+    )
+    numbers = np.array([names.number(name) if name else -1 for name in uniques.tolist()])
+    return torch.from_numpy(numbers[inverse].reshape(array.shape)).long()
+
+
+def _checked_integers(labels: Tensor, grouping: str) -> Tensor:
+    if labels.is_floating_point() or labels.is_complex():
+        nan = " with NaN" if bool(torch.isnan(labels).any()) else ""
+        raise LabelError(
+            f"labels {grouping!r} are {labels.dtype}{nan}, shape {tuple(labels.shape)}; give "
+            "integers: labels.long() for class numbers, labels.argmax(1) for scores or one-hot"
+        )
+    if labels.dtype == torch.bool:
+        raise LabelError(
+            f"labels {grouping!r} are booleans; pass labels.long() if 0 and 1 are two classes, or "
+            "mask=labels if they say which rows count"
+        )
+    if labels.ndim == 0:
+        raise LabelError(
+            f"labels {grouping!r} are a single number; give one per sample: labels.reshape(1)"
+        )
+    labels = labels.long()
+    negative = labels.lt(0)
+    odd = labels[negative & (labels != IGNORED[0]) & (labels != IGNORED[1])]
+    if len(odd):
+        raise LabelError(
+            f"labels {grouping!r} hold {int(odd[0])}; classes are numbered from 0, and -1 or -100 "
+            "leaves a row out"
+        )
+    return labels.masked_fill(negative, -1)
+
+
+class Labels:
+    """What is known of one batch: labels by grouping, which positions count, sample ids.
+
+    Args:
+        labels: one array (grouping "label") or arrays by grouping; [sample] or
+            [sample, *positions]; integers or strings, -1 or -100 (or None) to leave a row out.
+        lengths: valid positions of each sample, [sample].
+        mask: which positions count, bool [sample, *positions] or [sample].
+        ids: a stable number for each sample, int64 [sample].
+        names: class names by grouping; string labels are added to them.
+
+    Raises:
+        LabelError: anything malformed; sizes are checked against each layer later.
+    """
+
+    def __init__(
+        self,
+        labels: object = None,
+        *,
+        lengths: object = None,
+        mask: object = None,
+        ids: object = None,
+        names: dict[str, ClassNames] | None = None,
+    ) -> None:
+        self.names = names if names is not None else {}
+        by_grouping = labels if isinstance(labels, dict) else {DEFAULT_GROUPING: labels}
+        self.labels: dict[str, Tensor] = {}
+        for grouping, values in by_grouping.items():
+            if values is not None:
+                self.add(grouping, values)
+        self.lengths = None if lengths is None else _counts(lengths)
+        self.mask = None if mask is None else _mask(mask)
+        self.ids = None if ids is None else _counts(ids, "ids")
+        self._groups: dict[tuple[object, ...], Groups] = {}
+        self._keep: dict[tuple[int, ...], Tensor | None] = {}
+
+    def add(self, grouping: str, values: object) -> None:
+        """Add a grouping, e.g. one computed from the model's outputs."""
+        names = self.names.setdefault(grouping, ClassNames())
+        self.labels[grouping] = encode(values, grouping, names)
+
+    def valid(self, shape: tuple[int, ...], layer: str) -> Tensor | None:
+        """Which positions count, bool [sample, *positions], or None where all do."""
+        if self.mask is None and self.lengths is None:
+            return None
+        mask = torch.ones(shape, dtype=torch.bool)
+        if self.lengths is not None:
+            mask = mask & self._within_lengths(shape, layer)
+        if self.mask is not None:
+            given = self.mask if len(shape) > 1 else self.mask.view(len(self.mask), -1).any(1)
+            mask = mask & self._spread(given, shape, layer, "mask")
+        return mask
+
+    def keep(self, shape: tuple[int, ...], layer: str) -> Tensor | None:
+        """Indices of the rows that count among [sample, *positions] flattened, None for all."""
+        if shape not in self._keep:
+            mask = self.valid(shape, layer)
+            whole = mask is None or bool(mask.all())
+            self._keep[shape] = None if whole else mask.flatten().nonzero().flatten()  # type: ignore[union-attr]
+        return self._keep[shape]
+
+    def groups(self, grouping: str, shape: tuple[int, ...], layer: str, device: torch.device) -> Groups:
+        """The groups of the rows that count, worked out once for all layers of one shape."""
+        key = (grouping, shape, device)
+        if key not in self._groups:
+            labels = self._spread(self._given(grouping), shape, layer, f"labels {grouping!r}")
+            keep = self.keep(shape, layer)
+            flat = labels.flatten()
+            self._groups[key] = Groups.of(flat if keep is None else flat[keep]).to(device)
+        return self._groups[key]
+
+    def _given(self, grouping: str) -> Tensor:
+        if grouping not in self.labels:
+            raise LabelError(
+                f"this batch has no labels {grouping!r}; it has "
+                f"{', '.join(map(repr, self.labels)) or 'none'}: pass labels={{{grouping!r}: ...}}"
+            )
+        return self.labels[grouping]
+
+    def _within_lengths(self, shape: tuple[int, ...], layer: str) -> Tensor:
+        lengths = self.lengths
+        assert lengths is not None
+        if len(lengths) != shape[0]:
+            raise LabelError(
+                f"lengths are given for {len(lengths)} samples but layer {layer!r} has {shape[0]}"
+            )
+        if len(shape) == 1:  # no positions: a sample counts unless it is empty
+            return lengths > 0
+        if len(shape) != 2:  # noqa: PLR2004 - [sample, position]
+            raise LabelError(
+                f"layer {layer!r} has {len(shape) - 1} position axes {shape[1:]}; lengths describe "
+                "one: pass mask=[sample, *positions] instead"
+            )
+        if bool((lengths > shape[1]).any()):
+            raise LabelError(
+                f"a length of {int(lengths.max())} exceeds the {shape[1]} positions of layer "
+                f"{layer!r}; lengths count positions of that layer"
+            )
+        return torch.arange(shape[1])[None] < lengths[:, None]
+
+    def _spread(self, values: Tensor, shape: tuple[int, ...], layer: str, what: str) -> Tensor:
+        """Per-sample or per-position values as [sample, *positions]."""
+        if tuple(values.shape) == shape:
+            return values
+        if values.ndim == 1 and len(values) == shape[0]:
+            return values.view(-1, *[1] * (len(shape) - 1)).expand(shape)
+        raise LabelError(_misfit(values, shape, layer, what))
+
+
+def _misfit(values: Tensor, shape: tuple[int, ...], layer: str, what: str) -> str:
+    got = f"{what} have shape {tuple(values.shape)}"
+    need = f"layer {layer!r} has {shape[0]} samples"
+    if len(shape) > 1:
+        need += f" with positions {shape[1:]}: give [{shape[0]}] or {list(shape)}"
+    else:
+        need += f" without positions: give [{shape[0]}]"
+    hint = ""
+    if values.ndim == 2 and values.shape[1] == 1 and values.shape[0] == shape[0]:  # noqa: PLR2004
+        hint = "; a column is not a row of labels: labels.squeeze(1)"
+    elif values.ndim == 2 and bool((values.ge(0) & values.le(1)).all() and (values.sum(1) == 1).all()):  # noqa: PLR2004
+        hint = "; it looks one-hot: labels.argmax(1)"
+    return f"{got} but {need}{hint}"
+
+
+def _counts(values: object, what: str = "lengths") -> Tensor:
+    counts = torch.as_tensor(values).detach().cpu()
+    if counts.ndim != 1 or counts.is_floating_point() or counts.dtype == torch.bool:
+        raise LabelError(
+            f"{what} are {counts.dtype} of shape {tuple(counts.shape)}; give one integer per sample"
+        )
+    if len(counts) and int(counts.min()) < 0:
+        raise LabelError(f"{what} hold {int(counts.min())}; they must not be negative")
+    return counts.long()
+
+
+def _mask(values: object) -> Tensor:
+    mask = torch.as_tensor(values).detach().cpu()
+    if mask.ndim == 0 or (mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all())):
+        raise LabelError(
+            f"mask is {mask.dtype} of shape {tuple(mask.shape)}; give booleans (or 0 and 1) "
+            "[sample] or [sample, *positions], true where a position counts"
+        )
+    return mask.bool()

@@ -1,0 +1,64 @@
+"""A probed point of a model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from torchprobe.errors import SettingError
+
+if TYPE_CHECKING:
+    from torchprobe.axes import Axes
+
+__all__ = ["POSITIONS", "Layer"]
+
+POSITIONS = ("each", "mean", "max", "center", "flatten")
+"""What a row is: each position by itself, a pooled sample, or a sample with all its positions."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A probed point: its name, the meaning of its axes and its sizes as first seen.
+
+    ``name`` is the module's path, with ``[key]`` for a part of a nested output and ``@n`` for the
+    n-th call in one forward pass (``lstm[0]``, ``block.act@2``).
+    """
+
+    name: str
+    axes: Axes
+    shape: tuple[int, ...]
+    """Shape when first seen, in the model's own order; sample and positions may vary later."""
+    module: str = ""
+    """The module's class name."""
+    dtype: torch.dtype = torch.float32
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    positions: str = "each"
+    """One of `POSITIONS`: what analyzers get as a row."""
+
+    @property
+    def position_shape(self) -> tuple[int, ...]:
+        """Sizes of the position axes when first seen: (time,) or (height, width) or ()."""
+        if self.positions != "each":
+            return ()
+        return tuple(self.axes.size(self.shape, name) for name in self.axes.positions)
+
+    @property
+    def channels(self) -> int:
+        """How many units a row has."""
+        units = self.axes.size(self.shape, "channel")
+        if self.positions == "flatten":
+            return units * math.prod(replace(self, positions="each").position_shape)
+        return units
+
+    def at(self, positions: str) -> Layer:
+        """This layer with its positions pooled or flattened.
+
+        Raises:
+            SettingError: not one of `POSITIONS`.
+        """
+        if positions not in POSITIONS:
+            raise SettingError(f"positions={positions!r}; choose one of {', '.join(POSITIONS)}")
+        return self if positions == self.positions else replace(self, positions=positions)

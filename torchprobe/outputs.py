@@ -1,0 +1,96 @@
+"""The tensors inside whatever a module returns, each with a stable path."""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Leaf", "leaves"]
+
+_DEEPEST = 32
+
+
+class Leaf(NamedTuple):
+    """One tensor of a nested output."""
+
+    path: str
+    """How it is reached: ``""`` for a plain tensor, ``"[1][0]"``, ``"[logits]"``."""
+    tensor: Tensor | None
+    """None where something is there that is no tensor."""
+    lengths: Tensor | None = None
+    """Valid positions of each sample, int64 [sample], where the container says so."""
+    axes: str = ""
+    """Axes that the container itself implies."""
+    problem: str = ""
+    """Why there is no tensor."""
+
+
+def leaves(output: object, path: str = "", depth: int = 0) -> Iterator[Leaf]:
+    """Every tensor in a module's output; things that may hide tensors are reported, not dropped.
+
+    Tuples, lists, mappings (Hugging Face's ``ModelOutput`` is one), dataclasses, packed and nested
+    tensors are opened. None, numbers, strings and shapes are passed over.
+
+    Example:
+        >>> import torch
+        >>> [(leaf.path, leaf.tensor.shape) for leaf in leaves((torch.zeros(2), None, {"a": torch.ones(1)}))]
+        [('[0]', torch.Size([2])), ('[2][a]', torch.Size([1]))]
+    """
+    if isinstance(output, Tensor):
+        yield from _tensor(output, path)
+    elif isinstance(output, PackedSequence):
+        yield _packed(output, path)
+    elif depth >= _DEEPEST:
+        yield Leaf(path, None, problem=f"nested deeper than {_DEEPEST} levels")
+    elif isinstance(output, (torch.Size, str, bytes, numbers.Number, type(None))):
+        return
+    else:
+        parts = _parts(output)
+        if parts is None:
+            yield Leaf(path, None, problem=f"unknown container {type(output).__qualname__}")
+            return
+        for key, part in parts:
+            yield from leaves(part, f"{path}[{key}]", depth + 1)
+
+
+def _parts(output: object) -> list[tuple[object, object]] | None:
+    if isinstance(output, Mapping):
+        return list(output.items())
+    if isinstance(output, (tuple, list)):
+        return list(enumerate(output))
+    if dataclasses.is_dataclass(output):
+        return [(field.name, getattr(output, field.name)) for field in dataclasses.fields(output)]
+    return None
+
+
+def _packed(packed: PackedSequence, path: str) -> Leaf:
+    padded, lengths = pad_packed_sequence(packed, batch_first=True)
+    return Leaf(path, padded, lengths, "sample time channel")
+
+
+def _tensor(tensor: Tensor, path: str) -> Iterator[Leaf]:
+    if tensor.is_nested:
+        lengths = torch.tensor([len(part) for part in tensor.unbind()])
+        padded = torch.nested.to_padded_tensor(tensor.detach(), 0.0)
+        yield Leaf(path, padded, lengths, "sample token channel")
+    elif tensor.is_quantized:
+        yield Leaf(path, tensor.dequantize())
+    elif tensor.layout != torch.strided:
+        yield Leaf(path, tensor.to_dense())
+    elif tensor.is_complex():
+        yield Leaf(path, None, problem="complex values; probe torch.view_as_real of it")
+    elif not tensor.is_floating_point():
+        yield Leaf(path, None, problem=f"{tensor.dtype} values, not activations")
+    elif tensor.ndim == 0:
+        yield Leaf(path, None, problem="a single number, no channels")
+    else:
+        yield Leaf(path, tensor)
