@@ -45,7 +45,7 @@ class Analyzer:
         {}
     """
 
-    name: ClassVar[str] = ""
+    name: str = ""
     """How users ask for it: ``analyzers=["dead_units"]``."""
     needs_labels: ClassVar[bool] = False
     """Whether it reads labels; if so it is forked per grouping and refused where there are none."""
@@ -64,8 +64,10 @@ class Analyzer:
     """The layer this copy listens to."""
     grouping: str | None = None
     """The grouping whose labels this copy gets."""
-    _names: ClassNames | None = None
-    _provenance: Mapping[str, Any] | None = None
+    names: ClassNames | None = None
+    """Names of the labels in this copy's grouping."""
+    provenance: Mapping[str, Any] | None = None
+    """What the framework knows of the data behind a result."""
 
     def start(self, layer: Layer) -> None:
         """Make the accumulators for a layer; called once per layer, before any data."""
@@ -116,13 +118,13 @@ class Analyzer:
             fields={name: _field(value) for name, value in fields.items()},
             coords={axis: tuple(names) for axis, names in (coords or {}).items()},
             settings=self.settings(),
-            provenance=dict(self._provenance or {}),
-            kind=kind or self.name,
+            provenance=dict(self.provenance or {}),
+            kind=kind or type(self).name,
         )
 
     def class_names(self, groups: Tensor | Iterable[int]) -> tuple[str, ...]:
         """The names of integer labels in this copy's grouping."""
-        names = self._names or ClassNames()
+        names = self.names or ClassNames()
         return tuple(names.name(int(group)) for group in groups)
 
     # -- what the framework calls
@@ -135,12 +137,18 @@ class Analyzer:
             settings["positions"] = self.positions
         return settings
 
+    def named(self, name: str) -> Self:
+        """A copy whose results go by another name, so that one kind can be used twice."""
+        renamed = copy.copy(self)
+        renamed.name = name
+        return renamed
+
     def fork(
         self, layer: Layer, grouping: str | None = None, names: ClassNames | None = None
     ) -> Self:
         """A copy with the same settings and fresh state, for one layer and grouping."""
         fork = copy.copy(self)
-        fork.layer, fork.grouping, fork._names = layer, grouping, names
+        fork.layer, fork.grouping, fork.names = layer, grouping, names
         fork.start(layer)
         return fork
 

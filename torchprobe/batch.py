@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -180,6 +181,11 @@ class LayerBatch:
         return self._values.canonical
 
     @property
+    def given(self) -> Labels:
+        """All that was said of the batch."""
+        return self._values.labels
+
+    @property
     def mask(self) -> Tensor | None:
         """Which positions count: bool [sample, *positions]; None where all do."""
         return self._values.mask
@@ -223,14 +229,28 @@ class LayerBatch:
     def row_ids(self) -> Tensor:
         """A stable number for each of `rows`, from sample id and position: int64 [row]."""
         ids, shape = self.sample_ids, self._values.shape
-        n_positions = 1
-        for size in shape[1:]:
-            n_positions *= size
+        if len(ids) != shape[0]:
+            raise LabelError(
+                f"layer {self.layer.name!r} has {shape[0]} samples but ids are given for {len(ids)}"
+            )
+        n_positions = math.prod(shape[1:])
         if n_positions > _POSITIONS_PER_SAMPLE:
             raise SettingError(f"{n_positions} positions a sample; at most {_POSITIONS_PER_SAMPLE}")
         every = (ids[:, None] * _POSITIONS_PER_SAMPLE + torch.arange(n_positions)).flatten()
         kept = self._values.kept
         return self._values.select(every if kept is None else every[kept.cpu()])
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows count, finite or not."""
+        kept = self._values.kept
+        return math.prod(self._values.shape) if kept is None else len(kept)
+
+    def check_labels(self) -> None:
+        """Raise `LabelError` unless the labels of `grouping` fit this layer."""
+        values = self._values
+        assert self.grouping is not None
+        values.labels.groups(self.grouping, values.shape, self.layer.name, values.canonical.device)
 
     @property
     def n_nonfinite(self) -> int:

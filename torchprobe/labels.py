@@ -145,6 +145,8 @@ class Labels:
         names: dict[str, ClassNames] | None = None,
     ) -> None:
         self.names = names if names is not None else {}
+        self._groups: dict[tuple[object, ...], Groups] = {}
+        self._keep: dict[tuple[int, ...], Tensor | None] = {}
         by_grouping = labels if isinstance(labels, dict) else {DEFAULT_GROUPING: labels}
         self.labels: dict[str, Tensor] = {}
         for grouping, values in by_grouping.items():
@@ -153,13 +155,27 @@ class Labels:
         self.lengths = None if lengths is None else _counts(lengths)
         self.mask = None if mask is None else _mask(mask)
         self.ids = None if ids is None else _counts(ids, "ids")
-        self._groups: dict[tuple[object, ...], Groups] = {}
-        self._keep: dict[tuple[int, ...], Tensor | None] = {}
 
     def add(self, grouping: str, values: object) -> None:
         """Add a grouping, e.g. one computed from the model's outputs."""
         names = self.names.setdefault(grouping, ClassNames())
         self.labels[grouping] = encode(values, grouping, names)
+        self._groups = {key: groups for key, groups in self._groups.items() if key[0] != grouping}
+
+    def slice(self, start: int, stop: int) -> Labels:
+        """The same for samples ``start`` to ``stop`` only."""
+        part = Labels(names=self.names)
+        part.labels = {name: values[start:stop] for name, values in self.labels.items()}
+        for name in ("lengths", "mask", "ids"):
+            values = getattr(self, name)
+            setattr(part, name, None if values is None else values[start:stop])
+        return part
+
+    def with_lengths(self, lengths: Tensor) -> Labels:
+        """The same with the lengths that a packed or nested tensor carries itself."""
+        other = self.slice(0, len(lengths))
+        other.lengths = lengths.cpu()
+        return other
 
     def valid(self, shape: tuple[int, ...], layer: str) -> Tensor | None:
         """Which positions count, bool [sample, *positions], or None where all do."""

@@ -1,0 +1,71 @@
+"""Everything torchprobe uses of torch that torch does not promise to keep, in one place."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "backward_running",
+    "call_depth",
+    "is_compiled",
+    "is_compiling",
+    "unsafe_context",
+    "unsafe_tensor",
+]
+
+_CALL_IMPL = nn.Module._call_impl.__code__  # noqa: SLF001
+
+
+def is_compiling() -> bool:
+    """Whether Dynamo or export is tracing; must be asked before anything else it cannot trace."""
+    return torch.compiler.is_compiling()
+
+
+def backward_running() -> bool:
+    """Whether autograd is at work in this thread, so that a forward now is a recomputation."""
+    return torch._C._current_graph_task_id() != -1  # noqa: SLF001
+
+
+def unsafe_context() -> str:
+    """Why values in this context must not be recorded ("" where they may)."""
+    if torch.jit.is_tracing():
+        return "torch.jit.trace"
+    if torch._C._functorch.maybe_current_level() is not None:  # type: ignore[attr-defined]  # noqa: SLF001
+        return "torch.func transform"
+    if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+        return "CUDA graph capture"
+    return ""
+
+
+def unsafe_tensor(tensor: Tensor) -> str:
+    """Why this tensor holds no values ("" where it does)."""
+    if tensor.is_meta:
+        return "meta tensor"
+    if isinstance(tensor, FakeTensor):
+        return "fake tensor"
+    return ""
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether this module is, or was in place, compiled with torch.compile."""
+    if getattr(module, "_compiled_call_impl", None) is not None:
+        return True
+    return hasattr(module, "_orig_mod") and type(module).__name__ == "OptimizedModule"
+
+
+def call_depth(module: nn.Module) -> int:
+    """How often this very module is being called in this thread's stack right now."""
+    depth, frame = 0, sys._getframe(1)  # noqa: SLF001
+    while frame is not None:
+        if frame.f_code is _CALL_IMPL and frame.f_locals.get("self") is module:
+            depth += 1
+        frame = frame.f_back  # type: ignore[assignment]
+    return depth

@@ -1,0 +1,262 @@
+"""The hook manager: what a model's modules deliver, call by call, leaving the model as it was."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from torchprobe import compat
+from torchprobe.errors import AttachError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from torch import nn
+    from torch.utils.hooks import RemovableHandle
+
+__all__ = ["Call", "HookManager", "Listener"]
+
+
+class Call:
+    """One call of an outermost hooked module, with everything that it calls in turn."""
+
+    def __init__(self) -> None:
+        self.stack: list[tuple[str, BaseException | None]] = []
+        """Names of the modules being executed, each with the exception being handled on entry."""
+        self.counts: Counter[str] = Counter()
+        """How often each module has returned in this call."""
+        self.data: Any = None
+        """Whatever the listener keeps for this call."""
+
+
+class Listener(Protocol):
+    """Who is told. An exception raised here reaches the user's forward pass."""
+
+    def opened(self, call: Call) -> None:
+        """An outermost call begins."""
+
+    def entered(self, call: Call, name: str, module: nn.Module, inputs: Any) -> None:
+        """A hooked module is about to run; inputs are (args, kwargs)."""
+
+    def returned(
+        self, call: Call, name: str, module: nn.Module, inputs: Any, output: Any, index: int
+    ) -> None:
+        """A hooked module has returned for the ``index``-th time in this call."""
+
+    def closed(self, call: Call, output: Any) -> None:
+        """The outermost call has succeeded."""
+
+    def failed(self, call: Call, reason: str) -> None:
+        """The outermost call has not; what it delivered must be forgotten."""
+
+    def skipped(self, name: str, reason: str) -> None:
+        """A module ran where its values must not be recorded."""
+
+
+class HookManager:
+    """Listens to modules with forward hooks, one pair for each module object.
+
+    - A hook never returns anything, so that it cannot change what the model computes.
+    - The outermost hooked call is a transaction, also when a submodule is called by itself.
+    - Recomputed activations (checkpointing) and calls inside compile, trace, torch.func or CUDA
+      graph capture are not recorded; the last three are reported as skipped.
+    - Nothing is stored on the modules but the hooks, which hold this manager weakly and turn into
+      inert functions in copies and pickles.
+
+    Args:
+        modules: canonical name → module, each module object once.
+        listener: who is told.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module], listener: Listener) -> None:
+        self.modules = dict(modules)
+        self.listener = listener
+        self._local = threading.local()
+        self._handles: dict[str, list[RemovableHandle]] = {}
+        self._finalizer: Any = None
+
+    # -- lifetime
+
+    def attach(self) -> Self:
+        """Put hooks on all modules.
+
+        Raises:
+            AttachError: attached already.
+        """
+        if self.attached:
+            raise AttachError("these hooks are attached already; detach them first")
+        for name, module in self.modules.items():
+            slot = _Slot(self, name)
+            self._handles[name] = [
+                module.register_forward_pre_hook(slot.enter, with_kwargs=True),
+                module.register_forward_hook(slot.leave, with_kwargs=True, always_call=True),
+            ]
+        self._finalizer = weakref.finalize(self, _remove, self._handles)
+        return self
+
+    def detach(self) -> None:
+        """Take all hooks off; what an interrupted call delivered is forgotten."""
+        _remove(self._handles)
+        self.discard("detached during the call")
+
+    def narrow(self, names: Iterable[str]) -> None:
+        """Take the hooks off all modules but these."""
+        keep = set(names)
+        for name in [name for name in self._handles if name not in keep]:
+            _remove({name: self._handles.pop(name)})
+
+    @property
+    def attached(self) -> bool:
+        """Whether hooks are on the modules."""
+        return bool(self._handles)
+
+    def discard(self, reason: str) -> None:
+        """Forget a call of this thread that never came to its end (KeyboardInterrupt)."""
+        call = self._call
+        self._call = None
+        if call is not None:
+            self.listener.failed(call, reason)
+
+    # -- what hooks do
+
+    @property
+    def _call(self) -> Call | None:
+        return getattr(self._local, "call", None)
+
+    @_call.setter
+    def _call(self, call: Call | None) -> None:
+        self._local.call = call
+
+    def enter(self, name: str, module: nn.Module, inputs: Any) -> None:
+        """What the pre-hook of a module does."""
+        if self._busy or compat.backward_running():
+            return
+        call = self._call
+        if call is not None and call.stack[0][0] == name and compat.call_depth(module) == 1:
+            self.discard("interrupted")  # the stack is stale: no such call is on Python's stack
+            call = None
+        opening = call is None
+        if call is None:
+            call = self._call = Call()
+        call.stack.append((name, sys.exc_info()[1]))
+        with self._listening():
+            if opening:
+                self.listener.opened(call)
+            self.listener.entered(call, name, module, inputs)
+
+    def leave(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        """What the forward hook of a module does, also when the module raised."""
+        call = self._call
+        if call is None or self._busy or compat.backward_running():
+            return
+        error = self._pop(call, name)
+        raised = output is None and sys.exc_info()[1] is not error
+        try:
+            if not raised:
+                self._returned(call, name, module, inputs, output)
+        except BaseException:
+            raised = True
+            raise
+        finally:
+            if not call.stack:
+                self._finish(call, output, raised=raised)
+
+    def _pop(self, call: Call, name: str) -> BaseException | None:
+        """Leave a module; modules above it that never returned are left as well."""
+        while call.stack:
+            top, error = call.stack.pop()
+            if top == name:
+                return error
+        return None
+
+    def _returned(self, call: Call, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        reason = compat.unsafe_context()
+        if reason:
+            self.listener.skipped(name, reason)
+            return
+        index = call.counts[name]
+        call.counts[name] += 1
+        with self._listening():
+            self.listener.returned(call, name, module, inputs, output, index)
+
+    def _finish(self, call: Call, output: Any, *, raised: bool) -> None:
+        self._call = None
+        if raised:
+            self.listener.failed(call, "exception in the forward pass")
+            return
+        with self._listening():
+            self.listener.closed(call, output)
+
+    # -- calls of the model made by an analyzer are not recorded
+
+    @property
+    def _busy(self) -> bool:
+        return getattr(self._local, "busy", False)
+
+    def _listening(self) -> _Listening:
+        return _Listening(self._local)
+
+
+class _Listening:
+    """While the listener is at work in this thread, hooks do nothing."""
+
+    def __init__(self, local: threading.local) -> None:
+        self.local = local
+
+    def __enter__(self) -> None:
+        self.local.busy = True
+
+    def __exit__(self, *_: object) -> None:
+        self.local.busy = False
+
+
+def inert(*_: object) -> None:
+    """What a hook becomes in a copy or pickle of a probed model: nothing."""
+
+
+def _inert() -> Any:
+    return inert
+
+
+class _Slot:
+    """The two hooks of one module; holds the manager weakly."""
+
+    def __init__(self, manager: HookManager, name: str) -> None:
+        self.enter = _Hook(manager, name, entering=True)
+        self.leave = _Hook(manager, name, entering=False)
+
+
+class _Hook:
+    """One hook: importable, copyable, and nothing but a weak way to its manager."""
+
+    def __init__(self, manager: HookManager, name: str, *, entering: bool) -> None:
+        self.manager = weakref.ref(manager)
+        self.name = name
+        self.entering = entering
+
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any = None) -> None:
+        if compat.is_compiling():  # first: Dynamo cannot trace what comes after
+            return
+        manager = self.manager()
+        if manager is None:
+            return
+        if self.entering:
+            manager.enter(self.name, module, (args, kwargs))
+        else:
+            manager.leave(self.name, module, (args, kwargs), output)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return inert
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        return _inert, ()
+
+
+def _remove(handles: dict[str, list[RemovableHandle]]) -> None:
+    for pair in handles.values():
+        for handle in pair:
+            handle.remove()
+    handles.clear()

@@ -1,0 +1,489 @@
+"""The probe: a model, a choice of layers, analyzers; attached, run, asked for results."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+
+from torchprobe import compat
+from torchprobe.analyzer import Analyzer
+from torchprobe.compute import compute
+from torchprobe.errors import AttachError, CompileError, EmptyStateError, SettingError
+from torchprobe.hooks import HookManager
+from torchprobe.labels import ClassNames, Labels
+from torchprobe.layouts import Layouts
+from torchprobe.loading import Batch, device_of, unpack
+from torchprobe.plugins import plugins
+from torchprobe.sandbox import all_generators_kept, sandbox
+from torchprobe.selection import Selector, canonical_names, input_name, root_name, select
+from torchprobe.stream import Options, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import TracebackType
+
+    from torch import nn
+
+    from torchprobe.axes import Axes
+    from torchprobe.coverage import Coverage
+    from torchprobe.groupings import Grouping
+    from torchprobe.layer import Layer
+    from torchprobe.results import Results
+
+__all__ = ["Probe", "analyzer"]
+
+_CHOICES = {
+    "calls": ("separate", "merge"),
+    "nonfinite": ("ignore", "propagate", "raise"),
+    "on_error": ("disable", "raise"),
+    "compile": ("error", "eager", "reset"),
+}
+
+
+class Probe:
+    """Binds a model, a choice of layers and analyzers.
+
+    While attached (``with probe:``, or during `run`) every forward pass is streamed to the
+    analyzers; the model's outputs, gradients, random state and modes stay bit for bit what they
+    would be. Nothing is left on the model afterwards.
+
+    Args:
+        model: any module.
+        layers: names, globs (``"hidden.*"``), types, a predicate of (name, module), or a mixture;
+            ``"input"`` is the model's input. By default every module without children.
+        analyzers: names of installed analyzers, classes, configured instances, or a dictionary of
+            these by a name of your own.
+        axes: what axes mean where it cannot be inferred: ``{"block.*": "sample token channel"}``.
+        groupings: labels computed from the model's outputs: ``{"correct": tp.correct()}``.
+        class_names: names of integer labels by grouping: ``{"label": ["a", "b"]}``; a plain list
+            names those of the grouping "label".
+        calls: a module called several times in one forward pass is one layer for each call
+            ("separate": ``act``, ``act@2``) or one for all ("merge").
+        max_calls: further calls of a module share the layer ``name@*``, so that memory stays
+            constant in loops of any length.
+        nonfinite: rows with NaN or infinity are left out and counted ("ignore"), kept
+            ("propagate", which also saves a device synchronisation per layer), or an error
+            ("raise").
+        on_error: an analyzer that raises is left out with a warning ("disable") or its error
+            reaches you ("raise").
+        compile: a compiled model would skip hooks silently: refuse it ("error"), run it uncompiled
+            while attached ("eager"), or drop all compiled code of the process so that it is
+            compiled again ("reset").
+        memory_budget: bytes of state that all analyzers together may need, half of the machine's
+            memory by default.
+
+    Raises:
+        LayerNotFoundError: a layer or analyzer does not exist; says what it may have meant.
+        SettingError: an option has a value that is not allowed.
+
+    Example:
+        >>> import torch, torchprobe as tp
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+        >>> with tp.Probe(model, layers=torch.nn.ReLU, analyzers=["class_selectivity"]) as probe:
+        ...     with probe.batch(labels=torch.tensor([0, 1, 0])):
+        ...         _ = model(torch.ones(3, 4))
+        >>> probe.results()["class_selectivity"]["1"].csv.shape
+        (2, 3)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Selector = None,
+        analyzers: Iterable[AnalyzerLike] | Mapping[str, AnalyzerLike] = (),
+        *,
+        axes: Mapping[str, str | Axes] | None = None,
+        groupings: Mapping[str, Grouping] | None = None,
+        class_names: Mapping[str, Any] | Iterable[str] | None = None,
+        calls: str = "separate",
+        max_calls: int = 16,
+        nonfinite: str = "ignore",
+        on_error: str = "disable",
+        compile: str = "error",  # noqa: A002 - the field's word
+        memory_budget: int | None = None,
+    ) -> None:
+        chosen = {"calls": calls, "nonfinite": nonfinite, "on_error": on_error, "compile": compile}
+        for option, value in chosen.items():
+            if value not in _CHOICES[option]:
+                allowed = ", ".join(map(repr, _CHOICES[option]))
+                raise SettingError(f"{option}={value!r}; choose one of {allowed}")
+        self.model = model
+        self.selection = select(model, layers)
+        self.analyzers = _named(analyzers)
+        self._axes, self._groupings, self._compile = dict(axes or {}), dict(groupings or {}), compile
+        self._class_names = _class_names(class_names)
+        self._options = Options(calls, max_calls, nonfinite, on_error, memory_budget)
+        self._modules = canonical_names(model)
+        self._hooks: HookManager | None = None
+        self._stance: Any = None
+        self.reset()
+
+    # -- lifetime
+
+    def reset(self) -> None:
+        """Forget everything seen.
+
+        Raises:
+            AttachError: the probe is attached.
+        """
+        if self.attached:
+            raise AttachError("detach the probe before resetting it")
+        layouts = Layouts(self.model, self._axes, plugins().layout)
+        self._stream = Stream(
+            self.selection,
+            layouts,
+            self.analyzers,
+            self._groupings,
+            self._options,
+            (root_name(self.model), input_name(self.model)),
+        )
+        names = {name: ClassNames(given) for name, given in self._class_names.items()}
+        self._stream.class_names = names
+        self._phase = ("fit", 0)
+        self._phases: list[tuple[str, int]] = []
+
+    @property
+    def attached(self) -> bool:
+        """Whether hooks are on the model."""
+        return self._hooks is not None
+
+    def attach(self) -> Self:
+        """Start listening; prefer ``with probe:``, which also detaches.
+
+        Raises:
+            AttachError: attached already, or nothing to attach to.
+            CompileError: the model is compiled and ``compile="error"``.
+        """
+        if self.attached:
+            raise AttachError("this probe is attached already; use one `with probe:` at a time")
+        self._prepare_compiled()
+        stream = self._stream
+        listening = {**self._modules} if stream.discovering else self._hooked()
+        self._hooks = HookManager(listening, stream).attach()
+        stream.discovered = lambda: self._hooks.narrow(self._hooked()) if self._hooks else None
+        return self
+
+    def detach(self) -> None:
+        """Stop listening; what was gathered stays. Harmless when not attached."""
+        hooks, self._hooks = self._hooks, None
+        if hooks is not None:
+            hooks.detach()
+        if self._stance is not None:
+            self._stance.__exit__(None, None, None)
+            self._stance = None
+
+    def __enter__(self) -> Self:
+        return self.attach()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.detach()
+
+    def _hooked(self) -> dict[str, nn.Module]:
+        """The modules that must be listened to once axes are known."""
+        root = root_name(self.model)
+        return {
+            name: module
+            for name, module in self._modules.items()
+            if name in self.selection.modules or name == root
+        }
+
+    def _prepare_compiled(self) -> None:
+        compiled = [name for name, module in self._modules.items() if compat.is_compiled(module)]
+        compiled += [root_name(self.model)] if compat.is_compiled(self.model) else []
+        if not compiled:
+            return
+        if self._compile == "error":
+            raise CompileError(
+                f"{compiled[0]!r} is compiled with torch.compile: hooks attached now would be "
+                "ignored in silence. Probe the original module, or pass compile='eager' (runs it "
+                "uncompiled while attached) or compile='reset' (recompiles, process-wide)"
+            )
+        if self._compile == "reset":
+            torch._dynamo.reset()  # noqa: SLF001 - its documented name
+            return
+        self._stance = torch.compiler.set_stance("force_eager")
+        self._stance.__enter__()
+
+    # -- feeding
+
+    @contextmanager
+    def batch(
+        self,
+        labels: Any = None,
+        *,
+        lengths: Any = None,
+        mask: Any = None,
+        ids: Any = None,
+        split: str = "fit",
+    ) -> Iterator[None]:
+        """Say what the forward passes inside are about.
+
+        Args:
+            labels: [sample] or [sample, *positions], integers or strings, or a dictionary of these
+                by grouping; -1, -100 or None leaves a row out.
+            lengths: valid positions of each sample, [sample].
+            mask: which positions count, [sample, *positions] or [sample].
+            ids: a stable integer for each sample, by which repeated samples are recognised.
+            split: "fit", "score" or another that an analyzer uses.
+
+        Raises:
+            LabelError: malformed labels, lengths, mask or ids.
+        """
+        said = Labels(labels, lengths=lengths, mask=mask, ids=ids, names=self._stream.class_names)
+        if split != self._phase[0]:
+            self._enter_phase(split, 0)
+        try:
+            with self._stream.speaking_of(said, split):
+                yield
+        finally:
+            if self._hooks is not None:
+                self._hooks.discard("interrupted")
+
+    def next_pass(self) -> None:
+        """Begin another pass over the same split, for analyzers that need to see it twice."""
+        self._enter_phase(self._phase[0], self._phase[1] + 1)
+
+    def _enter_phase(self, split: str, number: int) -> None:
+        self._end_phase()
+        self._phase = (split, number)
+        self._stream.number = number
+
+    def _end_phase(self) -> None:
+        """Tell the analyzers that a pass over a split is complete."""
+        split, number = self._phase
+        with sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
+            self._stream.end_phase(split, number)
+        if self._phase not in self._phases:
+            self._phases.append(self._phase)
+
+    def run(
+        self,
+        fit: Iterable[Any] | None = None,
+        /,
+        *,
+        device: torch.device | str | None = None,
+        max_batches: int | None = None,
+        progress: bool | None = None,
+        unpack: Callable[[Any], Batch] = unpack,
+        **splits: Iterable[Any],
+    ) -> Results:
+        """Run the model over a loader in eval mode, without gradients, and compute all results.
+
+        Everything seen before is forgotten. The model's modes and all random generators are put
+        back afterwards. When interrupted (Ctrl-C, an error in the loader or model) the error goes
+        on to you, and `results` gives what was gathered, marked incomplete.
+
+        Args:
+            fit: what the loader yields is understood by `torchprobe.unpack`: inputs, (inputs,
+                labels), a mapping of keyword arguments, or a `torchprobe.Batch`.
+            splits: further loaders by name: ``score=test_loader``; ``fit=`` is allowed too.
+            device: where inputs go, by default where the model is.
+            max_batches: stop each pass after so many.
+            progress: show a progress bar; by default if the output is a terminal.
+            unpack: turns what the loader yields into a `torchprobe.Batch`.
+
+        Raises:
+            SettingError: no loader, or one that cannot be read as often as an analyzer needs.
+            EmptyStateError: the loaders yielded nothing that was recorded.
+        """
+        loaders = dict(splits) if fit is None else {"fit": fit, **splits}
+        if not loaders:
+            raise SettingError("run() needs a loader: probe.run(loader) or run(fit=..., score=...)")
+        phases = self._plan(loaders)
+        self.reset()
+        where = torch.device(device) if device is not None else device_of(self.model)
+        with all_generators_kept(where), _eval_mode(self.model), torch.no_grad(), self:
+            for split, number in phases:
+                self._enter_phase(split, number)
+                batches = _limited(loaders[split], max_batches, progress, split)
+                self._run_phase(batches, split, where, unpack)
+        return self.results()
+
+    def _plan(self, loaders: Mapping[str, Iterable[Any]]) -> list[tuple[str, int]]:
+        """The passes to be made: "fit" as often as needed, then every other split once."""
+        passes = max((each.passes for each in self.analyzers.values()), default=1)
+        for split, loader in loaders.items():
+            if not hasattr(loader, "__iter__"):
+                raise SettingError(f"{split}={loader!r} is not a loader: it cannot be iterated over")
+        if passes > 1 and iter(loaders.get("fit", ())) is loaders.get("fit"):
+            raise SettingError(
+                f"an analyzer needs {passes} passes over the data, but fit= is an iterator that can "
+                "be read once; give a DataLoader or a list"
+            )
+        first = [("fit", number) for number in range(passes)] if "fit" in loaders else []
+        return first + [(split, 0) for split in loaders if split != "fit"]
+
+    def _run_phase(
+        self,
+        batches: Iterable[Any],
+        split: str,
+        device: torch.device,
+        unpack: Callable[[Any], Batch],
+    ) -> None:
+        done = 0
+        try:
+            for raw in batches:
+                batch = unpack(raw)
+                with self.batch(
+                    batch.labels, lengths=batch.lengths, mask=batch.mask, ids=batch.ids, split=split
+                ):
+                    batch.call(self.model, device)
+                done += 1
+        except BaseException as error:
+            note = f"{split!r} ended after {done} batches: {type(error).__name__}"
+            self.coverage.notes.append(note)
+            raise
+
+    # -- asking
+
+    @property
+    def coverage(self) -> Coverage:
+        """Which layers were seen, how often, what was left out, and why."""
+        return self._stream.coverage
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        """The layers met so far, by name, in the order of execution."""
+        return dict(self._stream.layers)
+
+    def results(self) -> Results:
+        """The results of all analyzers for what was seen so far.
+
+        Raises:
+            EmptyStateError: nothing was recorded; says which layers never fired and why.
+        """
+        if self._stream.discovering:
+            raise EmptyStateError(_nothing_seen(self.coverage))
+        self._end_phase()
+        with sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
+            return compute(self._stream, self._phases)
+
+    def __repr__(self) -> str:
+        layers = len(self.selection.modules) + bool(self.selection.input)
+        state = "attached" if self.attached else "detached"
+        return (
+            f"Probe({type(self.model).__name__}, {layers} modules, "
+            f"analyzers: {', '.join(self.analyzers) or 'none'}; {state}, "
+            f"{self.coverage.forwards} forward passes seen)"
+        )
+
+
+AnalyzerLike = str | type[Analyzer] | Analyzer
+
+
+def analyzer(
+    name: str,
+    *,
+    positions: str | None = None,
+    groupings: Iterable[str] | None = None,
+    **settings: Any,
+) -> Analyzer:
+    """A configured analyzer by its name.
+
+    Args:
+        name: as listed by ``torchprobe plugins``.
+        positions: what a row is: "each" position, or the sample by its "mean", "max", "center"
+            or "flatten" of positions.
+        groupings: only these of the groupings.
+        settings: the analyzer's own.
+
+    Raises:
+        LayerNotFoundError: no analyzer of that name; says what is installed.
+        SettingError: it has no such setting.
+
+    Example:
+        >>> analyzer("class_selectivity", positions="mean").positions
+        'mean'
+    """
+    cls = plugins().analyzer(name)
+    try:
+        made = cls(**settings)
+    except TypeError as error:
+        raise SettingError(f"analyzer {name!r}: {error}") from error
+    if positions is not None:
+        made.positions = positions
+    if groupings is not None:
+        made.groupings = (groupings,) if isinstance(groupings, str) else tuple(groupings)
+    return made
+
+
+def _named(analyzers: Any) -> dict[str, Analyzer]:
+    """Analyzers of any accepted form as instances by name."""
+    if isinstance(analyzers, (str, type, Analyzer)):
+        analyzers = [analyzers]
+    if hasattr(analyzers, "items"):
+        return {name: _made(item, name) for name, item in analyzers.items()}
+    made = [_made(item) for item in analyzers]
+    twice = {each.name for each in made if [other.name for other in made].count(each.name) > 1}
+    if twice:
+        raise SettingError(
+            f"analyzer {min(twice)!r} is given twice; name them: "
+            f"analyzers={{'{min(twice)}_a': ..., '{min(twice)}_b': ...}}"
+        )
+    return {each.name: each for each in made}
+
+
+def _made(item: Any, name: str = "") -> Analyzer:
+    if isinstance(item, str):
+        item = analyzer(item)
+    elif isinstance(item, type) and issubclass(item, Analyzer):
+        item = item()
+    if not isinstance(item, Analyzer):
+        raise SettingError(
+            f"{item!r} is no analyzer; give a name ('class_selectivity'), an Analyzer subclass, or "
+            "an instance of one"
+        )
+    return item.named(name) if name else item
+
+
+def _class_names(given: Any) -> dict[str, Any]:
+    if given is None:
+        return {}
+    if hasattr(given, "items"):
+        return dict(given)
+    return {"label": list(given)}
+
+
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    """Eval mode; afterwards every module is in the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _limited(
+    loader: Iterable[Any], max_batches: int | None, progress: bool | None, split: str
+) -> Iterable[Any]:
+    """At most so many batches, with a progress bar."""
+    from itertools import islice
+
+    from tqdm.auto import tqdm
+
+    total = len(loader) if hasattr(loader, "__len__") else None
+    if max_batches is not None:
+        loader = islice(loader, max_batches)
+        total = max_batches if total is None else min(total, max_batches)
+    hidden = None if progress is None else not progress  # None: hidden unless on a terminal
+    return tqdm(loader, total=total, desc=f"probe {split}", unit="batch", disable=hidden)
+
+
+def _nothing_seen(coverage: Coverage) -> str:
+    message = "the probe has seen no complete forward pass"
+    if coverage.rolled_back:
+        message += f" ({dict(coverage.rolled_back)})"
+    return (
+        f"{message}; run the model inside `with probe:` or call probe.run(loader). A model wrapped "
+        "by torch.compile, torch.jit or torch.export does not run hooks"
+    )

@@ -1,0 +1,441 @@
+"""The stream: from hooks to analyzers, batch by batch, each forward pass a transaction."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from torchprobe import compat
+from torchprobe.accumulators import Transaction
+from torchprobe.axes import Axes
+from torchprobe.batch import LayerBatch
+from torchprobe.coverage import Coverage, Seen
+from torchprobe.errors import (
+    IncompleteWarning,
+    LabelError,
+    LayoutError,
+    MemoryBudgetError,
+    NonFiniteError,
+)
+from torchprobe.hooks import Call
+from torchprobe.labels import ClassNames, Labels
+from torchprobe.layer import Layer
+from torchprobe.outputs import Leaf, leaves
+from torchprobe.sandbox import sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from torch import Tensor, nn
+
+    from torchprobe.analyzer import Analyzer
+    from torchprobe.groupings import Grouping
+    from torchprobe.layouts import Layouts
+    from torchprobe.selection import Selection
+
+__all__ = ["Key", "Options", "Stream"]
+
+_LARGEST_PART = 256 << 20
+"""Bytes of float64 rows handed over at once; a larger layer comes in several parts."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a fork of an analyzer listens to."""
+
+    analyzer: str
+    layer: str
+    grouping: str | None
+
+    def __str__(self) -> str:
+        grouping = f" by {self.grouping!r}" if self.grouping else ""
+        return f"{self.analyzer} at {self.layer!r}{grouping}"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the stream treats what it meets; documented on `Probe`."""
+
+    calls: str = "separate"
+    max_calls: int = 16
+    nonfinite: str = "ignore"
+    on_error: str = "disable"
+    memory_budget: int | None = None
+
+
+@dataclass
+class _Waiting:
+    """A value that is delivered when the outermost call has ended."""
+
+    name: str
+    path: str
+    call: int
+    module: nn.Module
+    leaf: Leaf
+    primary: bool
+
+
+@dataclass
+class _Pass:
+    """What belongs to one outermost call."""
+
+    labels: Labels
+    split: str
+    number: int
+    waits: bool
+    transaction: Transaction = field(default_factory=Transaction)
+    waiting: list[_Waiting] = field(default_factory=list)
+    seen: dict[str, Seen] = field(default_factory=dict)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Stream:
+    """Matches what hooks deliver with labels and hands it to the analyzers' forks.
+
+    Labels that are known beforehand let an analyzer reduce inside the hook: no activation outlives
+    it. The first forward pass waits until its end, because only then are all layers, their axes
+    and the memory they need known; so does every pass with groupings computed from the outputs.
+    Waiting values are copies: anything may be overwritten in place later in the forward pass.
+    """
+
+    def __init__(
+        self,
+        selection: Selection,
+        layouts: Layouts,
+        analyzers: Mapping[str, Analyzer],
+        computed: Mapping[str, Grouping],
+        options: Options,
+        names: tuple[str, str],
+    ) -> None:
+        self.selection, self.layouts = selection, layouts
+        self.root, self.input = names
+        self.analyzers, self.computed, self.options = dict(analyzers), dict(computed), options
+        self.layers: dict[str, Layer] = {}
+        self.forks: dict[Key, Analyzer] = {}
+        self.disabled: dict[Key, str] = {}
+        self.coverage = Coverage(expected=tuple(selection.modules))
+        self.number = 0
+        """Which pass over the split this is."""
+        self.class_names: dict[str, ClassNames] = {}
+        self.discovering = True
+        self.discovered: Callable[[], None] = lambda: None
+        self.next_id = 0
+        self._state_bytes = 0
+        self._lock = threading.RLock()
+        self._said = threading.local()
+
+    # -- what the hook manager tells
+
+    def opened(self, call: Call) -> None:
+        """An outermost call begins: a transaction."""
+        labels, split = getattr(self._said, "batch", None) or (Labels(names=self.class_names), "fit")
+        waits = self.discovering or bool(self.computed)
+        call.data = _Pass(labels, split, self.number, waits)
+
+    def entered(self, call: Call, name: str, module: nn.Module, inputs: Any) -> None:
+        """A module is about to run: its inputs tell axes, the model's are a layer themselves."""
+        if self.discovering:
+            self.layouts.enter(name, module, _tensors(inputs))
+        if self.selection.input and name == self.root and len(call.stack) == 1:
+            found = [leaf for leaf in leaves(list(inputs[0]) + list(inputs[1].values()))]
+            first = next((leaf for leaf in found if leaf.tensor is not None), None)
+            if first is not None:
+                leaf = first._replace(path="")
+                self._take(call.data, _Waiting(self.input, "", 0, module, leaf, True))
+
+    def returned(
+        self, call: Call, name: str, module: nn.Module, inputs: Any, output: Any, index: int
+    ) -> None:
+        """A module has returned: take what was selected of its output."""
+        found = list(leaves(output))
+        if self.discovering:
+            self.layouts.leave(name, module, _tensors(inputs), found)
+        if name not in self.selection.modules:
+            return
+        primary = True
+        for leaf in found:
+            if self.selection.wants(name, leaf.path, index):
+                self._take(call.data, _Waiting(name, leaf.path, index, module, leaf, primary))
+            primary = primary and leaf.tensor is None
+
+    def closed(self, call: Call, output: Any) -> None:
+        """The outermost call has succeeded: deliver what waits and commit."""
+        current: _Pass = call.data
+        try:
+            self._compute_groupings(current.labels, output)
+            if self.discovering:
+                self._end_discovery(current)
+            while current.waiting:
+                self._deliver(current, current.waiting.pop(0))
+        except BaseException:
+            self._forget(current, "error while its values were delivered")
+            raise
+        self._commit(current)
+
+    def failed(self, call: Call, reason: str) -> None:
+        """The outermost call has failed: forget it."""
+        self.layouts.forget()
+        self._forget(call.data, reason)
+
+    def skipped(self, name: str, reason: str) -> None:
+        """A module ran in a context whose values must not be recorded."""
+        if name in self.selection.modules:
+            with self._lock:
+                self.coverage.skip(name, reason)
+
+    # -- from value to analyzers
+
+    def _take(self, current: _Pass, item: _Waiting) -> None:
+        """Deliver at once, or keep a copy until the call has ended."""
+        tensor = item.leaf.tensor
+        reason = item.leaf.problem if tensor is None else compat.unsafe_tensor(tensor)
+        if tensor is None or reason:
+            current.skipped.append((self._layer_name(item), reason))
+        elif current.waits:
+            item.leaf = item.leaf._replace(tensor=tensor.detach().clone())
+            current.waiting.append(item)
+        else:
+            self._deliver(current, item)
+
+    def _deliver(self, current: _Pass, item: _Waiting) -> None:
+        layer, labels, tensor = self._layer(item), self._labels(current, item), item.leaf.tensor
+        assert tensor is not None
+        layer = self._as_now(layer, item, tuple(tensor.shape))
+        seen = current.seen.setdefault(layer.name, Seen(item.name))
+        seen.calls += 1
+        with sandbox(tensor.device), current.transaction:
+            for part, part_labels in _parts(tensor, layer, labels):
+                batch = LayerBatch(
+                    layer, part, part_labels, split=current.split, nonfinite=self.options.nonfinite
+                )
+                self._update_all(current, batch, primary=item.primary)
+                seen.add(Seen("", 0, batch.values.shape[0], batch.n_rows, batch.n_nonfinite))
+
+    def _update_all(self, current: _Pass, batch: LayerBatch, *, primary: bool) -> None:
+        labels = batch.given
+        for key in self._keys(current, batch.layer, labels):
+            view = batch.view(key.grouping, self.analyzers[key.analyzer].positions)
+            if key.grouping is not None and not self._fits(current, view, primary=primary):
+                continue
+            self._update(current, key, self._fork(key, batch.layer, labels), view)
+
+    def _fits(self, current: _Pass, view: LayerBatch, *, primary: bool) -> bool:
+        """Whether labels match; only secondary parts of an output may lack them."""
+        try:
+            view.check_labels()
+        except LabelError as error:
+            if primary:
+                raise
+            current.skipped.append((view.layer.name, f"labels do not fit this part: {error}"))
+            return False
+        return True
+
+    def _update(self, current: _Pass, key: Key, fork: Analyzer, view: LayerBatch) -> None:
+        if key in self.disabled:
+            return
+        try:
+            fork.update(view)
+        except (LabelError, NonFiniteError):
+            raise
+        except Exception as error:
+            if self.options.on_error == "raise":
+                raise
+            current.transaction.discard({id(acc) for _, acc in fork.accumulators()})
+            self.disable(key, error)
+
+    def disable(self, key: Key, error: Exception) -> None:
+        """Stop one fork after its analyzer raised; all else goes on."""
+        with self._lock:
+            self.disabled[key] = f"{type(error).__name__}: {error}"
+            self.coverage.disabled[str(key)] = self.disabled[key]
+        warnings.warn(
+            f"{key} raised {self.disabled[key]} and is left out from here on; its result will be "
+            "marked incomplete (on_error='raise' shows the traceback)",
+            IncompleteWarning,
+            stacklevel=2,
+        )
+
+    def end_phase(self, split: str, number: int) -> None:
+        """Tell the analyzers that use a split that a pass over it is complete."""
+        for key, fork in self.forks.items():
+            late = split == "fit" and number >= fork.passes
+            if split not in fork.splits or late or key in self.disabled:
+                continue
+            try:
+                fork.after(split, number)
+            except Exception as error:
+                if self.options.on_error == "raise":
+                    raise
+                self.disable(key, error)
+
+    # -- layers and forks
+
+    def _layer_name(self, item: _Waiting) -> str:
+        if self.options.calls == "merge" or item.call == 0:
+            return item.name + item.path
+        if item.call >= self.options.max_calls:
+            return f"{item.name}{item.path}@*"
+        return f"{item.name}{item.path}@{item.call + 1}"
+
+    def _layer(self, item: _Waiting) -> Layer:
+        name, tensor = self._layer_name(item), item.leaf.tensor
+        assert tensor is not None
+        if name not in self.layers:
+            shape = tuple(tensor.shape)
+            axes = item.leaf.axes or self.layouts.axes(item.name, item.path, item.module, shape)
+            kind = "" if item.name == self.input else type(item.module).__name__
+            self.layers[name] = Layer(
+                name, Axes.parse(axes), shape, kind, tensor.dtype, tensor.device
+            )
+        return self.layers[name]
+
+    def _as_now(self, layer: Layer, item: _Waiting, shape: tuple[int, ...]) -> Layer:
+        """The layer with axes for this batch's rank.
+
+        Raises:
+            LayoutError: the number of channels is no longer what it was.
+        """
+        if len(shape) != layer.axes.ndim:
+            axes = self.layouts.axes(item.name, item.path, item.module, shape)
+            layer = replace(layer, axes=axes, shape=shape)
+        n_channels = layer.axes.size(shape, "channel")
+        if n_channels != self.layers[layer.name].axes.size(self.layers[layer.name].shape, "channel"):
+            raise LayoutError(
+                f"layer {layer.name!r} had shape {self.layers[layer.name].shape} and now has {shape}: "
+                f"the number of channels in {str(layer.axes)!r} changed. If another axis holds the "
+                f"channels, pass axes={{{layer.name!r}: ...}}; else probe a layer of constant width"
+            )
+        return layer
+
+    def _labels(self, current: _Pass, item: _Waiting) -> Labels:
+        labels = current.labels
+        if labels.ids is None and item.leaf.tensor is not None:
+            layer = self.layers[self._layer_name(item)]
+            n = layer.axes.canonical(item.leaf.tensor).shape[0]
+            labels.ids = torch.arange(self.next_id, self.next_id + n)
+        return labels if item.leaf.lengths is None else labels.with_lengths(item.leaf.lengths)
+
+    def _keys(self, current: _Pass, layer: Layer, labels: Labels) -> Iterator[Key]:
+        """The forks that want this layer in this phase."""
+        for name, analyzer in self.analyzers.items():
+            late = current.split == "fit" and current.number >= analyzer.passes
+            if current.split not in analyzer.splits or late:
+                continue
+            if not analyzer.needs_labels:
+                yield Key(name, layer.name, None)
+                continue
+            wanted = analyzer.groupings or tuple(labels.labels)
+            if not wanted:
+                raise LabelError(
+                    f"analyzer {name!r} needs labels but this forward pass came without; use "
+                    "`with probe.batch(labels=...)`, or a loader that yields (inputs, labels)"
+                )
+            yield from (Key(name, layer.name, grouping) for grouping in wanted)
+
+    def _fork(self, key: Key, layer: Layer, labels: Labels) -> Analyzer:
+        if key not in self.forks:
+            with self._lock:
+                self._reserve(key, layer)
+                analyzer = self.analyzers[key.analyzer]
+                names = labels.names.get(key.grouping) if key.grouping else None
+                fork = analyzer.fork(layer.at(analyzer.positions), key.grouping, names)
+                for _, accumulator in fork.accumulators():
+                    accumulator.to("cpu" if layer.device.type == "mps" else layer.device)
+                self.forks[key] = fork
+        return self.forks[key]
+
+    def _reserve(self, key: Key, layer: Layer) -> None:
+        """Refuse state beyond the memory budget before it is made."""
+        analyzer = self.analyzers[key.analyzer]
+        need, budget = analyzer.state_bytes(layer.at(analyzer.positions)), self._budget()
+        if self._state_bytes + need > budget:
+            raise MemoryBudgetError(
+                f"{key} needs {need:,} bytes of state for {layer.at(analyzer.positions).channels:,} "
+                f"channels; with the {self._state_bytes:,} bytes already in use that exceeds the "
+                f"memory budget of {budget:,}. Probe fewer layers, pool positions, or raise it: "
+                "Probe(memory_budget=...)"
+            )
+        self._state_bytes += need
+
+    def _budget(self) -> int:
+        if self.options.memory_budget is not None:
+            return self.options.memory_budget
+        import psutil
+
+        return int(psutil.virtual_memory().total // 2)
+
+    # -- the end of a call
+
+    def _compute_groupings(self, labels: Labels, output: Any) -> None:
+        for name, compute in self.computed.items():
+            with sandbox(torch.device("cpu")):
+                labels.add(name, compute(output, labels))
+
+    def _end_discovery(self, current: _Pass) -> None:
+        """All axes are known now: make every fork, so that refusals come before any data."""
+        with self._lock, sandbox(torch.device("cpu")):
+            try:
+                for item in current.waiting:
+                    layer, labels = self._layer(item), self._labels(current, item)
+                    for key in self._keys(current, layer, labels):
+                        self._fork(key, layer, labels)
+                self.layouts.check_used()
+            except BaseException:
+                self.layers, self.forks, self._state_bytes = {}, {}, 0
+                raise
+            finally:
+                self.layouts.forget()
+            self.discovering = False
+        self.discovered()
+
+    def _commit(self, current: _Pass) -> None:
+        with self._lock, sandbox(torch.device("cpu")):
+            current.transaction.commit()
+            for layer, seen in current.seen.items():
+                self.coverage.count(layer, seen)
+            for layer, reason in current.skipped:
+                self.coverage.skip(layer, reason)
+            self.coverage.forwards += 1
+            self.next_id += len(current.labels.ids) if current.labels.ids is not None else 0
+
+    def _forget(self, current: _Pass | None, reason: str) -> None:
+        if current is None:
+            return
+        current.waiting.clear()
+        current.transaction.pending.clear()
+        with self._lock:
+            self.coverage.rolled_back[reason] += 1
+
+    @contextmanager
+    def speaking_of(self, labels: Labels, split: str) -> Iterator[None]:
+        """While active, this thread's forward passes are about a batch with these labels."""
+        before = getattr(self._said, "batch", None)
+        self._said.batch = labels, split
+        try:
+            yield
+        finally:
+            self._said.batch = before
+
+
+def _tensors(inputs: Any) -> list[Tensor]:
+    args, kwargs = inputs
+    found = [*leaves(args), *leaves(kwargs)]
+    return [leaf.tensor for leaf in found if leaf.tensor is not None]
+
+
+def _parts(tensor: Tensor, layer: Layer, labels: Labels) -> Iterator[tuple[Tensor, Labels]]:
+    """A layer's values in parts of at most `_LARGEST_PART` bytes of float64."""
+    n_parts = -(-tensor.numel() * 8 // _LARGEST_PART)
+    if n_parts <= 1 or "sample" not in layer.axes.names:
+        yield tensor, labels
+        return
+    axis = layer.axes.index("sample")
+    size = max(1, tensor.shape[axis] // n_parts)
+    for start in range(0, tensor.shape[axis], size):
+        part = tensor.narrow(axis, start, min(size, tensor.shape[axis] - start))
+        yield part, labels.slice(start, start + size)
