@@ -31,6 +31,9 @@ class Recorder:
     def returned(self, call, name, module, inputs, output, index):
         call.data.append((name, index))
 
+    def recomputed(self, name, module, output):
+        self.recomputations = True
+
     def closed(self, call, output):
         self.committed.append(call.data)
 

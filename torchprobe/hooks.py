@@ -46,6 +46,10 @@ class Listener(Protocol):
     ) -> None:
         """A hooked module has returned for the ``index``-th time in this call."""
 
+    def recomputed(self, name: str, module: nn.Module, output: Any) -> None:
+        """A module ran again during backward (checkpointing): no new values, but its output may
+        be the one whose gradient is computed."""
+
     def closed(self, call: Call, output: Any) -> None:
         """The outermost call has succeeded."""
 
@@ -149,8 +153,13 @@ class HookManager:
 
     def leave(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         """What the forward hook of a module does, also when the module raised."""
+        if compat.backward_running():
+            if output is not None and not self._busy:  # None: the recomputation stopped early
+                with self._listening():
+                    self.listener.recomputed(name, module, output)
+            return
         call = self._call
-        if call is None or self._busy or compat.backward_running():
+        if call is None or self._busy:
             return
         error = self._pop(call, name)
         raised = output is None and sys.exc_info()[1] is not error

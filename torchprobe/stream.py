@@ -163,6 +163,9 @@ class Stream:
                 self._take(call.data, _Waiting(name, leaf.path, index, module, leaf, primary))
             primary = primary and leaf.tensor is None
 
+    def recomputed(self, name: str, module: nn.Module, output: Any) -> None:
+        """Values of a recomputation were counted in the first pass."""
+
     def closed(self, call: Call, output: Any) -> None:
         """The outermost call has succeeded: deliver what waits and commit."""
         current: _Pass = call.data
