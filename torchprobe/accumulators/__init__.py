@@ -3,5 +3,6 @@
 from torchprobe.accumulators.base import Accumulator, State, Transaction
 from torchprobe.accumulators.group_means import GroupMeans
 from torchprobe.accumulators.groups import Groups
+from torchprobe.accumulators.mean import Mean
 
-__all__ = ["Accumulator", "GroupMeans", "Groups", "State", "Transaction"]
+__all__ = ["Accumulator", "GroupMeans", "Groups", "Mean", "State", "Transaction"]

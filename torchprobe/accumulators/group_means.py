@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-import torch
-
-from torchprobe.accumulators.base import Accumulator, State, rows_to_fp64
+from torchprobe.accumulators.base import Accumulator, State
 from torchprobe.accumulators.groups import Groups, align, relabelled, union
-from torchprobe.errors import MergeError, ShapeError
+from torchprobe.accumulators.rows import as_shape, float64_rows
+from torchprobe.accumulators.slots import Slots, float64, int64
+from torchprobe.errors import ShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +35,12 @@ class GroupMeans(Accumulator):
 
     def __init__(self, shape: int | Sequence[int]) -> None:
         super().__init__()
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.shape = as_shape(shape)
+
+    @property
+    def slots(self) -> Slots:
+        groups = int64("group")
+        return {"groups": groups, "counts": groups, "sums": float64("group", *self.shape)}
 
     def reduce(self, rows: Tensor, labels: Tensor | Groups) -> State:
         """The sums of one batch; rows [row, *shape], labels int64 [row] or `Groups`.
@@ -50,17 +56,13 @@ class GroupMeans(Accumulator):
             )
         if not groups.n:
             return {}
-        rows = rows_to_fp64(rows, self.device)
+        rows = float64_rows(rows, self.device)
         groups = groups.to(rows.device)
-        sums = group_sums(rows.reshape(len(rows), -1), groups).view(-1, *self.shape)
+        sums = group_sums(rows.reshape(len(rows), math.prod(self.shape)), groups)
+        sums = sums.view(groups.n, *self.shape)
         return {"groups": groups.values, "counts": groups.counts, "sums": sums}
 
     def absorb(self, state: State) -> None:
-        if tuple(state["sums"].shape[1:]) != self.shape:
-            raise MergeError(
-                f"group sums of rows shaped {tuple(state['sums'].shape[1:])} cannot be added to "
-                f"sums of rows shaped {self.shape}"
-            )
         if not self.state:
             self.state = dict(state)
             return

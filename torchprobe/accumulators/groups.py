@@ -57,7 +57,7 @@ class Groups:
 
     @classmethod
     def _from_integers(cls, labels: Tensor) -> Groups:
-        values, index, counts = labels.unique(return_inverse=True, return_counts=True)
+        values, index, counts = torch.unique(labels, return_inverse=True, return_counts=True)
         ignored = int((values < 0).sum())
         index = torch.where(index < ignored, len(values), index) - ignored
         return cls(values[ignored:].cpu(), index, counts[ignored:])
@@ -76,7 +76,9 @@ class Groups:
     @cached_property
     def one_hot(self) -> Tensor:
         """Membership as float64 [group, row]; zero columns for ignored rows."""
-        hot = torch.zeros(self.n + 1, len(self.index), dtype=torch.float64, device=self.index.device)
+        hot = torch.zeros(
+            self.n + 1, len(self.index), dtype=torch.float64, device=self.index.device
+        )
         hot.scatter_(0, self.index[None], 1.0)
         return hot[: self.n]
 
@@ -95,7 +97,8 @@ def union(mine: Tensor, other: Tensor) -> Tensor:
     """The labels of both, ascending: int64 [group]."""
     if torch.equal(mine, other):
         return mine
-    return torch.cat([mine, other]).unique()
+    labels: Tensor = torch.unique(torch.cat([mine, other]))
+    return labels
 
 
 def align(tensor: Tensor, groups: Tensor, onto: Tensor) -> Tensor:
