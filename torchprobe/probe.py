@@ -14,10 +14,11 @@ from torchprobe.errors import AttachError, CompileError, EmptyStateError, Settin
 from torchprobe.hooks import HookManager
 from torchprobe.labels import ClassNames, Labels
 from torchprobe.layouts import Layouts
-from torchprobe.loading import Batch, device_of, unpack
+from torchprobe.loading import Batch, device_of, eval_mode, unpack
+from torchprobe.naming import canonical_names, input_name, root_name
 from torchprobe.plugins import plugins
 from torchprobe.sandbox import all_generators_kept, sandbox
-from torchprobe.selection import Selector, canonical_names, input_name, root_name, select
+from torchprobe.selection import Selector, select
 from torchprobe.stream import Options, Stream
 
 if TYPE_CHECKING:
@@ -299,7 +300,7 @@ class Probe:
         phases = self._plan(loaders)
         self.reset()
         where = torch.device(device) if device is not None else device_of(self.model)
-        with all_generators_kept(where), _eval_mode(self.model), torch.no_grad(), self:
+        with all_generators_kept(where), eval_mode(self.model), torch.no_grad(), self:
             for split, number in phases:
                 self._enter_phase(split, number)
                 batches = _limited(loaders[split], max_batches, progress, split)
@@ -449,18 +450,6 @@ def _class_names(given: Any) -> dict[str, Any]:
     if hasattr(given, "items"):
         return dict(given)
     return {"label": list(given)}
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode; afterwards every module is in the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _limited(
