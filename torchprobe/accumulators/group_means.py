@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from torchprobe.accumulators.base import Accumulator, State
 from torchprobe.accumulators.groups import Groups, align, relabelled, union
-from torchprobe.accumulators.rows import as_shape, float64_rows
+from torchprobe.accumulators.rows import as_shape, check_labelled_rows, float64_rows
 from torchprobe.accumulators.slots import Slots, float64, int64
-from torchprobe.errors import ShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,11 +48,7 @@ class GroupMeans(Accumulator):
             ShapeError: rows have another shape, or labels are not one per row.
         """
         groups = Groups.of(labels)
-        if tuple(rows.shape[1:]) != self.shape or len(rows) != len(groups.index):
-            raise ShapeError(
-                f"rows have shape {tuple(rows.shape)} with {len(groups.index)} labels; expected "
-                f"[row, {', '.join(map(str, self.shape))}] with one label per row"
-            )
+        check_labelled_rows(rows, groups, self.shape)
         if not groups.n:
             return {}
         rows = float64_rows(rows, self.device)

@@ -68,6 +68,19 @@ class Groups:
         return len(self.values)
 
     @cached_property
+    def kept(self) -> Tensor | None:
+        """The rows that belong to a group, by index: int64; None where all do."""
+        kept = (self.index < self.n).nonzero().squeeze(1)
+        return None if len(kept) == len(self.index) else kept
+
+    @cached_property
+    def members(self) -> Groups:
+        """The groups of the rows that are `kept`."""
+        if self.kept is None:
+            return self
+        return Groups(self.values, self.index.index_select(0, self.kept), self.counts)
+
+    @cached_property
     def labels(self) -> Tensor:
         """The rows' labels again, -1 where ignored: int64 [row]."""
         table = torch.cat([self.values, self.values.new_full((1,), -1)])

@@ -71,7 +71,7 @@ class Mean(Accumulator):
 
 
 def row_count(rows: Tensor, device: torch.device) -> Tensor:
-    """How many rows there are, as a state holds it; filled on the device without waiting for it."""
+    """How many rows there are, int64 without axes; made on the device without waiting for it."""
     return torch.full((), len(rows), dtype=torch.int64, device=device)
 
 

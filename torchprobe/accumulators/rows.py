@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["as_shape", "check_rows", "float64_rows", "parts", "pieces"]
+    from torchprobe.accumulators.groups import Groups
+
+__all__ = ["as_shape", "check_labelled_rows", "check_rows", "float64_rows", "parts", "pieces"]
 
 _CPU_PIECE = 1 << 19
 """Elements handled at once: 4 MiB of float64 stay in the cache, which makes sums and moments of
@@ -40,6 +42,13 @@ def check_rows(rows: Tensor, shape: tuple[int, ...]) -> None:
     if rows.ndim == 0 or rows.shape[1:] != shape:
         expected = ", ".join(map(str, ("row", *shape)))
         raise ShapeError(f"rows have shape {tuple(rows.shape)}; expected [{expected}]")
+
+
+def check_labelled_rows(rows: Tensor, groups: Groups, shape: tuple[int, ...]) -> None:
+    """Raise `ShapeError` unless there are rows of this shape with one label each."""
+    check_rows(rows, shape)
+    if len(rows) != len(groups.index):
+        raise ShapeError(f"{len(rows)} rows have {len(groups.index)} labels; give one to each row")
 
 
 def float64_rows(rows: Tensor, device: torch.device | None = None) -> Tensor:
