@@ -1,0 +1,7 @@
+"""``python -m torchprobe``."""
+
+import sys
+
+from torchprobe.cli import main
+
+sys.exit(main())
