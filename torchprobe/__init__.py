@@ -1,3 +1,41 @@
-"""Ask a PyTorch model what its layers encode."""
+"""Ask a PyTorch model what its layers encode.
 
-__version__ = "0.1.0"
+Hooks on any module stream activations, with named axes and matched labels, to analyzers that keep
+mergeable statistics in constant memory and turn them into results. See `Probe`.
+"""
+
+from torchprobe.analyzer import Analyzer
+from torchprobe.axes import Axes
+from torchprobe.batch import LayerBatch
+from torchprobe.groupings import correct, predicted
+from torchprobe.hookspecs import hookimpl
+from torchprobe.layer import Layer
+from torchprobe.layer_table import layers
+from torchprobe.loading import Batch, unpack
+from torchprobe.plugins import plugins
+from torchprobe.probe import Probe, analyzer
+from torchprobe.results import Field, Result, Results
+from torchprobe.selection import types, where
+from torchprobe.version import __version__
+
+__all__ = [
+    "Analyzer",
+    "Axes",
+    "Batch",
+    "Field",
+    "Layer",
+    "LayerBatch",
+    "Probe",
+    "Result",
+    "Results",
+    "__version__",
+    "analyzer",
+    "correct",
+    "hookimpl",
+    "layers",
+    "plugins",
+    "predicted",
+    "types",
+    "unpack",
+    "where",
+]

@@ -64,7 +64,7 @@ def _alphabetical(fork: Analyzer, phases: list[tuple[str, int]]) -> Analyzer:
 def _provenance(stream: Stream, key: Key) -> dict[str, Any]:
     import torch
 
-    from torchprobe import __version__
+    from torchprobe.version import __version__
 
     layer = stream.layers[key.layer]
     account = stream.coverage.of(key.layer)

@@ -1,0 +1,1 @@
+"""What torchprobe costs beside what a user would otherwise write; run `python -m benchmarks`."""

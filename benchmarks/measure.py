@@ -1,0 +1,88 @@
+"""Measuring two ways of doing the same work fairly: interleaved, in one run, as a ratio."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Ours and a rival's cost of the same work; ``ratio`` = rival / ours, above 1 is in our favour."""
+
+    name: str
+    ours: float
+    rival: float
+    rival_name: str
+    unit: str
+    setup: str
+
+    @property
+    def ratio(self) -> float:
+        return self.rival / self.ours
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "ratio": self.ratio}
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: ours {self.ours:.4g} {self.unit}, {self.rival_name} "
+            f"{self.rival:.4g} {self.unit}, ratio {self.ratio:.3f} ({self.setup})"
+        )
+
+
+def seconds(*works: Work, repeats: int = 9, warm: int = 2) -> list[float]:
+    """The median time of each work, taken in turns so that a busy machine harms all alike."""
+    for work in works:
+        for _ in range(warm):
+            work()
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(repeats):
+        for work, taken in zip(works, times, strict=True):
+            start = time.perf_counter()
+            work()
+            taken.append(time.perf_counter() - start)
+    return [statistics.median(taken) for taken in times]
+
+
+def overhead(plain: Work, extra: Work, repeats: int = 21) -> tuple[float, float]:
+    """Median seconds of ``plain`` and that times the median ratio of ``extra`` beside it.
+
+    For differences of a few per cent: each pair runs back to back, and the ratio is taken pair by
+    pair, so that a slow second in the machine's life does not decide.
+    """
+    for work in (plain, extra, plain, extra):
+        work()
+    pairs = [_pair(plain, extra, flip=bool(i % 2)) for i in range(repeats)]
+    base = statistics.median(one for one, _ in pairs)
+    return base, base * statistics.median(two / one for one, two in pairs)
+
+
+def _pair(plain: Work, extra: Work, *, flip: bool) -> tuple[float, float]:
+    order = (extra, plain) if flip else (plain, extra)
+    taken = []
+    for work in order:
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return (taken[1], taken[0]) if flip else (taken[0], taken[1])
+
+
+def peak_bytes(work: Callable[..., object], *args: object) -> int:
+    """Peak memory that some work adds, in a fresh process; ``work`` must be importable."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_peak, (work, args))
+
+
+def _peak(work: Callable[..., object], args: Iterable[object]) -> int:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    work(*args)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024

@@ -1,0 +1,323 @@
+"""The analyzer contract as a test, for first and third parties alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from torchprobe.axes import Axes
+from torchprobe.batch import LayerBatch
+from torchprobe.errors import EmptyStateError
+from torchprobe.labels import Labels
+from torchprobe.layer import Layer
+from torchprobe.sandbox import sandbox
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from torchprobe.analyzer import Analyzer
+    from torchprobe.results import Result
+
+__all__ = ["Check", "Example", "check_analyzer", "checks", "example"]
+
+Check = Callable[["Analyzer", "Example"], None]
+
+
+@dataclass(frozen=True)
+class Example:
+    """Made-up data of one layer: well separated classes, so that results are stable."""
+
+    layer: Layer
+    values: Tensor
+    """[sample, channel, *positions], float32."""
+    labels: Tensor
+    """[sample], int64, one of them ignored (-1)."""
+    ids: Tensor
+    """[sample], int64."""
+
+    def batch(self, index: Tensor, split: str = "fit") -> LayerBatch:
+        """Some samples as a batch."""
+        labels = Labels(self.labels[index], ids=self.ids[index])
+        return LayerBatch(self.layer, self.values[index], labels, split=split)
+
+    def take(self, n: int) -> Example:
+        """The first samples only."""
+        return Example(self.layer, self.values[:n], self.labels[:n], self.ids[:n])
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def example(n: int = 96, channels: int = 6, positions: tuple[int, ...] = (), seed: int = 0) -> Example:
+    """Data with four classes, of which 3 rows in 4 count."""
+    generator = torch.Generator().manual_seed(seed)
+    names = ("time",) if len(positions) == 1 else ("height", "width")[: len(positions)]
+    labels = torch.arange(n) % 4
+    centres = 3 * torch.randn(4, channels, *positions, generator=generator)
+    noise = torch.randn(n, channels, *positions, generator=generator)
+    shape = (n, channels, *positions)
+    return Example(
+        Layer("layer", Axes(("sample", "channel", *names)), shape, "Linear"),
+        centres[labels] + noise,
+        labels.masked_fill(torch.arange(n) % 13 == 5, -1),  # noqa: PLR2004 - a few are ignored
+        1000 + torch.randperm(n, generator=generator),
+    )
+
+
+def check_analyzer(
+    analyzer: type[Analyzer] | Analyzer,
+    *,
+    positions: Sequence[tuple[int, ...]] = ((), (5,)),
+    skip: Sequence[str] = (),
+) -> None:
+    """Assert the contract of an analyzer; raises AssertionError naming the promise it breaks.
+
+    Every check of `checks` runs on made-up data without positions and with some. The promises:
+    results do not depend on how the data is cut into batches nor on its order, merging equals one
+    pass, a saved state restores it, nothing seen raises `EmptyStateError`, state does not grow with
+    the data, no random numbers are drawn, inputs are not written to, repeating gives the same.
+
+    Args:
+        analyzer: a class that can be made without arguments, or a configured instance.
+        positions: the position sizes to try.
+        skip: names of checks that do not apply, e.g. ``["order_does_not_matter"]``; say why in
+            the test that skips them.
+
+    Example:
+        >>> from torchprobe import Analyzer
+        >>> from torchprobe.accumulators import Mean
+        >>> class DeadUnits(Analyzer):
+        ...     name = "dead_units"
+        ...     def start(self, layer):
+        ...         self.active = Mean(layer.channels)
+        ...     def update(self, batch):
+        ...         self.active.update(batch.rows() > 0)
+        ...     def compute(self):
+        ...         return self.result(dead=("channel", 1 - self.active.value))
+        >>> check_analyzer(DeadUnits)
+    """
+    made = analyzer() if isinstance(analyzer, type) else analyzer
+    for sizes in positions:
+        data = example(positions=sizes)
+        for check in checks():
+            if check.__name__ in skip:
+                continue
+            try:
+                with sandbox(torch.device("cpu")):
+                    check(made, data)
+            except AssertionError as error:
+                raise AssertionError(
+                    f"{made.name}: {check.__name__} with positions {sizes}: {error}"
+                ) from error
+
+
+def checks() -> tuple[Check, ...]:
+    """The promises, one function each."""
+    return (
+        it_has_a_name_and_settings_as_stored,
+        nothing_seen_raises_empty_state_error,
+        batch_size_does_not_matter,
+        order_does_not_matter,
+        merging_two_halves_equals_one_pass,
+        merging_nothing_changes_nothing,
+        a_saved_state_restores_the_result,
+        a_class_seen_late_counts_the_same,
+        repeating_gives_the_same_bits,
+        state_does_not_grow_with_the_data,
+        no_random_numbers_are_drawn,
+        inputs_are_not_written_to,
+        forks_are_independent,
+        it_can_move_between_devices,
+    )
+
+
+# -- the promises
+
+
+def it_has_a_name_and_settings_as_stored(analyzer: Analyzer, data: Example) -> None:
+    assert analyzer.name, "set name"
+    assert analyzer.settings() == type(analyzer)(**_own(analyzer)).settings(), (
+        "__init__ must store its arguments under their own names"
+    )
+
+
+def nothing_seen_raises_empty_state_error(analyzer: Analyzer, data: Example) -> None:
+    try:
+        analyzer.fork(data.layer, "label").compute()
+    except EmptyStateError:
+        return
+    raise AssertionError("compute() before any data must raise EmptyStateError")
+
+
+def batch_size_does_not_matter(analyzer: Analyzer, data: Example) -> None:
+    whole = _run(analyzer, data, [len(data)])
+    for size in (1, 7, 32):
+        _equal(whole, _run(analyzer, data, [size]), f"batches of {size}")
+
+
+def order_does_not_matter(analyzer: Analyzer, data: Example) -> None:
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1))
+    shuffled = Example(data.layer, data.values[order], data.labels[order], data.ids[order])
+    _equal(_run(analyzer, data, [16]), _run(analyzer, shuffled, [16]), "shuffled data")
+
+
+def merging_two_halves_equals_one_pass(analyzer: Analyzer, data: Example) -> None:
+    _equal(_run(analyzer, data, [16]), _run(analyzer, data, [16], processes=3), "3 processes")
+
+
+def merging_nothing_changes_nothing(analyzer: Analyzer, data: Example) -> None:
+    fork = _fed(analyzer, data)
+    before = fork.state_dict()
+    fork.merge(analyzer.fork(data.layer, "label"))
+    after = fork.state_dict()
+    assert before.keys() == after.keys(), "merging an empty copy changed what the state holds"
+    for name, tensor in before.items():
+        assert torch.equal(tensor, after[name]), f"merging an empty copy changed {name}"
+
+
+def a_saved_state_restores_the_result(analyzer: Analyzer, data: Example) -> None:
+    _equal(_run(analyzer, data, [16]), _run(analyzer, data, [16], resume=True), "a resumed run")
+
+
+def a_class_seen_late_counts_the_same(analyzer: Analyzer, data: Example) -> None:
+    order = data.labels.argsort(stable=True)
+    by_class = Example(data.layer, data.values[order], data.labels[order], data.ids[order])
+    _equal(_run(analyzer, data, [16]), _run(analyzer, by_class, [16]), "data sorted by class")
+
+
+def repeating_gives_the_same_bits(analyzer: Analyzer, data: Example) -> None:
+    _equal(_run(analyzer, data, [16]), _run(analyzer, data, [16]), "a repetition", exact=True)
+
+
+def state_does_not_grow_with_the_data(analyzer: Analyzer, data: Example) -> None:
+    fork = _fed(analyzer, data)
+    before = _bytes(fork)
+    moved = Example(data.layer, data.values, data.labels, data.ids + len(data) * 10)
+    for _ in range(3):
+        _feed(fork, moved, [16], "fit")
+    budget = max(before, fork.state_bytes(data.layer))
+    assert _bytes(fork) <= budget, f"{before} bytes grew to {_bytes(fork)}; keep statistics, not data"
+
+
+def no_random_numbers_are_drawn(analyzer: Analyzer, data: Example) -> None:
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
+    _fed(analyzer, data)
+    assert torch.equal(before[0], torch.get_rng_state()), "update drew from torch's generator"
+    assert np.array_equal(before[1], np.random.get_state()[1]), "update drew from numpy's generator"  # type: ignore[index]  # noqa: NPY002
+
+
+def inputs_are_not_written_to(analyzer: Analyzer, data: Example) -> None:
+    before = data.values.clone()
+    _fed(analyzer, data)
+    assert torch.equal(before, data.values), "update wrote into the batch it was given"
+
+
+def forks_are_independent(analyzer: Analyzer, data: Example) -> None:
+    first = _fed(analyzer, data)
+    before = first.state_dict()
+    _fed(analyzer, data.take(8))
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, before[name]), f"feeding another fork changed {name}"
+
+
+def it_can_move_between_devices(analyzer: Analyzer, data: Example) -> None:
+    fork = _fed(analyzer, data)
+    for _, accumulator in fork.accumulators():
+        accumulator.to("cpu")
+    _feed(fork, data, [16], "fit")
+
+
+# -- running one by hand, as a probe would
+
+
+def _own(analyzer: Analyzer) -> dict[str, object]:
+    return {name: value for name, value in analyzer.settings().items() if name != "positions"}
+
+
+def _phases(analyzer: Analyzer) -> Iterator[tuple[str, int]]:
+    for split in analyzer.splits:
+        for number in range(analyzer.passes if split == "fit" else 1):
+            yield split, number
+
+
+def _feed(fork: Analyzer, data: Example, sizes: Sequence[int], split: str) -> None:
+    for index in torch.arange(len(data)).split(sizes[0]):
+        fork.update(data.batch(index, split).view("label", fork.positions))
+
+
+def _fed(analyzer: Analyzer, data: Example) -> Analyzer:
+    fork = analyzer.fork(data.layer.at(analyzer.positions), "label")
+    _feed(fork, data, [16], "fit")
+    return fork
+
+
+def _run(
+    analyzer: Analyzer,
+    data: Example,
+    sizes: Sequence[int],
+    *,
+    processes: int = 1,
+    resume: bool = False,
+) -> Result:
+    """All phases, in one process or several that merge after each, optionally resumed midway."""
+    forks = [analyzer.fork(data.layer.at(analyzer.positions), "label") for _ in range(processes)]
+    parts = torch.arange(len(data)).tensor_split(processes)
+    for split, number in _phases(analyzer):
+        fresh = [_empty_like(fork) for fork in forks]
+        for fork, part in zip(fresh, parts, strict=True):
+            _feed_part(fork, data, part, sizes, split, resume=resume)
+        for fork in fresh:
+            forks[0].merge(fork)
+        for fork in forks:
+            fork.load_state_dict(forks[0].state_dict())
+            fork.after(split, number)
+    return forks[0].compute()
+
+
+def _empty_like(fork: Analyzer) -> Analyzer:
+    """A copy that knows what earlier phases found but has seen nothing of this one."""
+    import copy
+
+    empty = copy.deepcopy(fork)
+    for _, accumulator in empty.accumulators():
+        accumulator.reset()
+    return empty
+
+
+def _feed_part(
+    fork: Analyzer, data: Example, part: Tensor, sizes: Sequence[int], split: str, *, resume: bool
+) -> None:
+    own = Example(data.layer, data.values[part], data.labels[part], data.ids[part])
+    if not resume:
+        _feed(fork, own, sizes, split)
+        return
+    half = len(own) // 2
+    _feed(fork, own.take(half), sizes, split)
+    state = fork.state_dict()
+    for _, accumulator in fork.accumulators():
+        accumulator.reset()
+    fork.load_state_dict(state)
+    rest = Example(own.layer, own.values[half:], own.labels[half:], own.ids[half:])
+    _feed(fork, rest, sizes, split)
+
+
+def _bytes(fork: Analyzer) -> int:
+    return sum(tensor.nbytes for tensor in fork.state_dict().values())
+
+
+def _equal(first: Result, second: Result, what: str, *, exact: bool = False) -> None:
+    assert first.fields.keys() == second.fields.keys(), f"{what} gave other fields"
+    assert first.coords == second.coords, f"{what} gave other names along an axis"
+    for name, field in first.fields.items():
+        one, two = field.values, second.fields[name].values
+        assert one.shape == two.shape, f"{what} gave {name} of shape {two.shape}, not {one.shape}"
+        if exact or one.dtype.kind not in "fc":
+            assert np.array_equal(one, two, equal_nan=one.dtype.kind == "f"), f"{what} changed {name}"
+        else:
+            scale = np.nanmax(np.abs(one), initial=1.0) if one.size else 1.0
+            close = np.allclose(one, two, rtol=1e-9, atol=1e-9 * scale, equal_nan=True)
+            assert close, f"{what} changed {name}: {one.ravel()[:4]} became {two.ravel()[:4]}"
