@@ -14,7 +14,7 @@ from torchprobe.layer_table import layers
 from torchprobe.loading import Batch, unpack
 from torchprobe.plugins import plugins
 from torchprobe.probe import Probe, analyzer
-from torchprobe.results import Field, Result, Results
+from torchprobe.results import Field, Result, Results, load
 from torchprobe.selection import types, where
 from torchprobe.version import __version__
 
@@ -33,6 +33,7 @@ __all__ = [
     "correct",
     "hookimpl",
     "layers",
+    "load",
     "plugins",
     "predicted",
     "types",

@@ -30,7 +30,8 @@ def compute(stream: Stream, phases: Iterable[tuple[str, int]]) -> Results:
         try:
             computed[key.analyzer].append(_result(stream, key, fork, phases))
         except EmptyStateError as error:
-            empty.append(f"{key}: {error}")
+            if key not in stream.disabled:  # that was told already
+                empty.append(f"{key}: {error}")
         except Exception as error:
             if stream.options.on_error == "raise":
                 raise

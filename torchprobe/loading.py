@@ -41,7 +41,9 @@ class Batch:
         inputs = moved(self.inputs, device)
         if isinstance(inputs, Mapping):
             return model(**inputs)
-        return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+        if type(inputs) is tuple:  # not a PackedSequence or another named tuple
+            return model(*inputs)
+        return model(inputs)
 
 
 def unpack(batch: Any) -> Batch:
