@@ -14,6 +14,8 @@ from torchprobe.hooks import HookManager
 class Watching:
     """A listener that watches every module's output, also in recomputed segments."""
 
+    follows_inputs = False
+
     def __init__(self):
         self.seen = {}
         self.watch = GradientWatch(self.deliver)

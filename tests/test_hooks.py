@@ -19,6 +19,8 @@ from torchprobe.hooks import HookManager
 class Recorder:
     """A listener that writes down what it is told."""
 
+    follows_inputs = True
+
     def __init__(self):
         self.committed, self.failures, self.skips, self.entries = [], [], [], []
 

@@ -94,6 +94,8 @@ class Axes:
 
     def canonical(self, values: Tensor) -> Tensor:
         """A view of ``values`` as [sample, channel, *positions]; one sample where none is named."""
+        if self.names[:2] == ("sample", "channel"):
+            return values
         if "sample" not in self.names:
             return Axes(("sample", *self.names)).canonical(values.unsqueeze(0))
         return values.permute([self.index(name) for name in self.canonical_names])

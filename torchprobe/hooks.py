@@ -12,7 +12,7 @@ from torchprobe import compat
 from torchprobe.errors import AttachError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from torch import nn
     from torch.utils.hooks import RemovableHandle
@@ -34,6 +34,9 @@ class Call:
 
 class Listener(Protocol):
     """Who is told. An exception raised here reaches the user's forward pass."""
+
+    follows_inputs: bool
+    """Whether `entered` is wanted for every module; always for the outermost."""
 
     def opened(self, call: Call) -> None:
         """An outermost call begins."""
@@ -78,7 +81,7 @@ class HookManager:
     def __init__(self, modules: Mapping[str, nn.Module], listener: Listener) -> None:
         self.modules = dict(modules)
         self.listener = listener
-        self._local = threading.local()
+        self._local = _Local()
         self._handles: dict[str, list[RemovableHandle]] = {}
         self._finalizer: Any = None
 
@@ -136,30 +139,36 @@ class HookManager:
 
     def enter(self, name: str, module: nn.Module, inputs: Any) -> None:
         """What the pre-hook of a module does."""
-        if self._busy or compat.backward_running():
+        local = self._local
+        if local.busy or compat.backward_running():
             return
-        call = self._call
+        call = local.call
         if call is not None and call.stack[0][0] == name and compat.call_depth(module) == 1:
             self.discard("interrupted")  # the stack is stale: no such call is on Python's stack
             call = None
         opening = call is None
         if call is None:
-            call = self._call = Call()
+            call = local.call = Call()
         call.stack.append((name, sys.exc_info()[1]))
-        with self._listening():
+        if not (opening or self.listener.follows_inputs):
+            return
+        local.busy = True  # calls of the model made by the listener are not recorded
+        try:
             if opening:
                 self.listener.opened(call)
             self.listener.entered(call, name, module, inputs)
+        finally:
+            local.busy = False
 
     def leave(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         """What the forward hook of a module does, also when the module raised."""
+        local = self._local
         if compat.backward_running():
-            if output is not None and not self._busy:  # None: the recomputation stopped early
-                with self._listening():
-                    self.listener.recomputed(name, module, output)
+            if output is not None and not local.busy:  # None: the recomputation stopped early
+                self._tell(self.listener.recomputed, name, module, output)
             return
-        call = self._call
-        if call is None or self._busy:
+        call = local.call
+        if call is None or local.busy:
             return
         error = self._pop(call, name)
         raised = output is None and sys.exc_info()[1] is not error
@@ -188,38 +197,29 @@ class HookManager:
             return
         index = call.counts[name]
         call.counts[name] += 1
-        with self._listening():
-            self.listener.returned(call, name, module, inputs, output, index)
+        self._tell(self.listener.returned, call, name, module, inputs, output, index)
 
     def _finish(self, call: Call, output: Any, *, raised: bool) -> None:
         self._call = None
         if raised:
             self.listener.failed(call, "exception in the forward pass")
-            return
-        with self._listening():
-            self.listener.closed(call, output)
+        else:
+            self._tell(self.listener.closed, call, output)
 
-    # -- calls of the model made by an analyzer are not recorded
-
-    @property
-    def _busy(self) -> bool:
-        return getattr(self._local, "busy", False)
-
-    def _listening(self) -> _Listening:
-        return _Listening(self._local)
+    def _tell(self, method: Callable[..., None], *args: Any) -> None:
+        """Tell the listener; calls of the model that it makes meanwhile are not recorded."""
+        self._local.busy = True
+        try:
+            method(*args)
+        finally:
+            self._local.busy = False
 
 
-class _Listening:
-    """While the listener is at work in this thread, hooks do nothing."""
+class _Local(threading.local):
+    """What belongs to one thread."""
 
-    def __init__(self, local: threading.local) -> None:
-        self.local = local
-
-    def __enter__(self) -> None:
-        self.local.busy = True
-
-    def __exit__(self, *_: object) -> None:
-        self.local.busy = False
+    call: Call | None = None
+    busy: bool = False
 
 
 def inert(*_: object) -> None:

@@ -46,12 +46,16 @@ class Layer:
         return tuple(self.axes.size(self.shape, name) for name in self.axes.positions)
 
     @property
+    def width(self) -> int:
+        """How many units there are: the size of the channel axis."""
+        return self.axes.size(self.shape, "channel")
+
+    @property
     def channels(self) -> int:
-        """How many units a row has."""
-        units = self.axes.size(self.shape, "channel")
+        """How many entries a row has: the units, times the positions where these are flattened."""
         if self.positions == "flatten":
-            return units * math.prod(replace(self, positions="each").position_shape)
-        return units
+            return self.width * math.prod(replace(self, positions="each").position_shape)
+        return self.width
 
     def at(self, positions: str) -> Layer:
         """This layer with its positions pooled or flattened.

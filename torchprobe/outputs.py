@@ -78,7 +78,9 @@ def _packed(packed: PackedSequence, path: str) -> Leaf:
 
 
 def _tensor(tensor: Tensor, path: str) -> Iterator[Leaf]:
-    if tensor.is_nested:
+    if tensor.is_floating_point() and tensor.ndim and tensor.layout == torch.strided and not tensor.is_nested:
+        yield Leaf(path, tensor)  # almost always
+    elif tensor.is_nested:
         lengths = torch.tensor([len(part) for part in tensor.unbind()])
         padded = torch.nested.to_padded_tensor(tensor.detach(), 0.0)
         yield Leaf(path, padded, lengths, "sample token channel")
@@ -90,7 +92,5 @@ def _tensor(tensor: Tensor, path: str) -> Iterator[Leaf]:
         yield Leaf(path, None, problem="complex values; probe torch.view_as_real of it")
     elif not tensor.is_floating_point():
         yield Leaf(path, None, problem=f"{tensor.dtype} values, not activations")
-    elif tensor.ndim == 0:
-        yield Leaf(path, None, problem="a single number, no channels")
     else:
-        yield Leaf(path, tensor)
+        yield Leaf(path, None, problem="a single number, no channels")

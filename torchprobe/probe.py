@@ -17,7 +17,7 @@ from torchprobe.layouts import Layouts
 from torchprobe.loading import Batch, device_of, eval_mode, unpack
 from torchprobe.naming import canonical_names, input_name, root_name
 from torchprobe.plugins import plugins
-from torchprobe.sandbox import all_generators_kept, sandbox
+from torchprobe.sandbox import Sandbox, all_generators_kept
 from torchprobe.selection import Selector, select
 from torchprobe.stream import Options, Stream
 
@@ -259,7 +259,7 @@ class Probe:
     def _end_phase(self) -> None:
         """Tell the analyzers that a pass over a split is complete."""
         split, number = self._phase
-        with sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
+        with Sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
             self._stream.end_phase(split, number)
         if self._phase not in self._phases:
             self._phases.append(self._phase)
@@ -363,7 +363,7 @@ class Probe:
         if self._stream.discovering:
             raise EmptyStateError(_nothing_seen(self.coverage))
         self._end_phase()
-        with sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
+        with Sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
             return compute(self._stream, self._phases)
 
     def __repr__(self) -> str:

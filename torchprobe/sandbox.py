@@ -3,46 +3,64 @@
 from __future__ import annotations
 
 import random
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["all_generators_kept", "sandbox"]
+__all__ = ["Sandbox", "all_generators_kept"]
 
 
-@contextmanager
-def sandbox(device: torch.device) -> Iterator[None]:
+class Sandbox:
     """Run analyzer code on values of a device without side effects on the user's program.
 
     Inside: gradients and inference mode off (state made under inference mode could not be updated
-    outside it), autocast off (an fp32 product would silently run in bf16), torch's generators
-    restored on leaving, and products in true float32 (no TF32).
+    outside it), autocast off (an fp32 product would silently run in bf16), and torch's generators
+    restored on leaving. Entered once per layer and forward pass, hence no more is done than needed.
+
+    Example:
+        >>> with torch.enable_grad(), Sandbox(torch.device("cpu")):
+        ...     torch.is_grad_enabled()
+        False
     """
-    kind = device.type
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(torch.inference_mode(mode=False))
-        for autocast in {"cpu", kind}:
-            if autocast != "meta" and torch.is_autocast_enabled(autocast):
-                stack.enter_context(torch.autocast(autocast, enabled=False))
-        stack.enter_context(_torch_generators_kept(device))
-        yield
+
+    __slots__ = ("_cpu", "_cuda", "_grad", "_modes", "device")
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def __enter__(self) -> None:
+        device = self.device
+        self._cpu = torch.default_generator.get_state()
+        self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        self._grad = torch.is_grad_enabled()
+        self._modes = _modes_to_leave(device.type)
+        for mode in self._modes:
+            mode.__enter__()
+        torch.set_grad_enabled(False)
+
+    def __exit__(self, *error: object) -> None:
+        for mode in reversed(self._modes):
+            mode.__exit__(*error)
+        torch.set_grad_enabled(self._grad)
+        torch.default_generator.set_state(self._cpu)
+        if self._cuda is not None:
+            torch.cuda.set_rng_state(self._cuda, self.device)
 
 
-@contextmanager
-def _torch_generators_kept(device: torch.device) -> Iterator[None]:
-    cpu = torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    try:
-        yield
-    finally:
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state(cuda, device)
+def _modes_to_leave(kind: str) -> list[Any]:
+    """Contexts that switch off what is on and must not be."""
+    modes: list[Any] = []
+    if torch.is_inference_mode_enabled():
+        modes.append(torch.inference_mode(mode=False))
+    if torch.is_autocast_enabled("cpu"):
+        modes.append(torch.autocast("cpu", enabled=False))
+    if kind not in ("cpu", "meta") and torch.is_autocast_enabled(kind):
+        modes.append(torch.autocast(kind, enabled=False))
+    return modes
 
 
 @contextmanager
@@ -54,9 +72,13 @@ def all_generators_kept(device: torch.device) -> Iterator[None]:
     import numpy as np
 
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's global one
+    cpu = torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     try:
-        with _torch_generators_kept(device):
-            yield
+        yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state(cuda, device)

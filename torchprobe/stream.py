@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,7 +26,7 @@ from torchprobe.hooks import Call
 from torchprobe.labels import ClassNames, Labels
 from torchprobe.layer import Layer
 from torchprobe.outputs import Leaf, leaves
-from torchprobe.sandbox import sandbox
+from torchprobe.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -118,11 +118,12 @@ class Stream:
         self.layers: dict[str, Layer] = {}
         self.forks: dict[Key, Analyzer] = {}
         self.disabled: dict[Key, str] = {}
+        self._listening: dict[tuple[object, ...], list[tuple[Key, Analyzer]]] = {}
         self.coverage = Coverage(expected=tuple(selection.modules))
         self.number = 0
         """Which pass over the split this is."""
         self.class_names: dict[str, ClassNames] = {}
-        self.discovering = True
+        self.follows_inputs = self.discovering = True
         self.discovered: Callable[[], None] = lambda: None
         self.next_id = 0
         self._state_bytes = 0
@@ -152,16 +153,17 @@ class Stream:
         self, call: Call, name: str, module: nn.Module, inputs: Any, output: Any, index: int
     ) -> None:
         """A module has returned: take what was selected of its output."""
+        if not self.discovering and name not in self.selection.modules:
+            return
         found = list(leaves(output))
         if self.discovering:
             self.layouts.leave(name, module, _tensors(inputs), found)
-        if name not in self.selection.modules:
-            return
-        primary = True
-        for leaf in found:
-            if self.selection.wants(name, leaf.path, index):
-                self._take(call.data, _Waiting(name, leaf.path, index, module, leaf, primary))
-            primary = primary and leaf.tensor is None
+        if name in self.selection.modules:
+            primary = True
+            for leaf in found:
+                if self.selection.wants(name, leaf.path, index):
+                    self._take(call.data, _Waiting(name, leaf.path, index, module, leaf, primary))
+                primary = primary and leaf.tensor is None
 
     def recomputed(self, name: str, module: nn.Module, output: Any) -> None:
         """Values of a recomputation were counted in the first pass."""
@@ -206,26 +208,28 @@ class Stream:
             self._deliver(current, item)
 
     def _deliver(self, current: _Pass, item: _Waiting) -> None:
-        layer, labels, tensor = self._layer(item), self._labels(current, item), item.leaf.tensor
+        tensor = item.leaf.tensor
         assert tensor is not None
-        layer = self._as_now(layer, item, tuple(tensor.shape))
+        layer = self._layer(item)
         seen = current.seen.setdefault(layer.name, Seen(item.name))
         seen.calls += 1
-        with sandbox(tensor.device), current.transaction:
+        with Sandbox(tensor.device), current.transaction:
+            labels = self._labels(current, item, layer)
             for part, part_labels in _parts(tensor, layer, labels):
                 batch = LayerBatch(
                     layer, part, part_labels, split=current.split, nonfinite=self.options.nonfinite
                 )
                 self._update_all(current, batch, primary=item.primary)
-                seen.add(Seen("", 0, batch.values.shape[0], batch.n_rows, batch.n_nonfinite))
+                seen.samples += batch.values.shape[0]
+                seen.rows += batch.n_rows
+                seen.nonfinite += batch.n_nonfinite
 
     def _update_all(self, current: _Pass, batch: LayerBatch, *, primary: bool) -> None:
-        labels = batch.given
-        for key in self._keys(current, batch.layer, labels):
-            view = batch.view(key.grouping, self.analyzers[key.analyzer].positions)
+        for key, fork in self._listeners(current, batch.layer, batch.given):
+            view = batch.view(key.grouping, fork.positions)
             if key.grouping is not None and not self._fits(current, view, primary=primary):
                 continue
-            self._update(current, key, self._fork(key, batch.layer, labels), view)
+            self._update(current, key, fork, view)
 
     def _fits(self, current: _Pass, view: LayerBatch, *, primary: bool) -> bool:
         """Whether labels match; only secondary parts of an output may lack them."""
@@ -279,52 +283,60 @@ class Stream:
     # -- layers and forks
 
     def _layer_name(self, item: _Waiting) -> str:
-        if self.options.calls == "merge" or item.call == 0:
+        if item.call == 0 or self.options.calls == "merge":
             return item.name + item.path
         if item.call >= self.options.max_calls:
             return f"{item.name}{item.path}@*"
         return f"{item.name}{item.path}@{item.call + 1}"
 
     def _layer(self, item: _Waiting) -> Layer:
-        name, tensor = self._layer_name(item), item.leaf.tensor
-        assert tensor is not None
-        if name not in self.layers:
-            shape = tuple(tensor.shape)
-            axes = item.leaf.axes or self.layouts.axes(item.name, item.path, item.module, shape)
-            kind = "" if item.name == self.input else type(item.module).__name__
-            self.layers[name] = Layer(
-                name, Axes.parse(axes), shape, kind, tensor.dtype, tensor.device
-            )
-        return self.layers[name]
-
-    def _as_now(self, layer: Layer, item: _Waiting, shape: tuple[int, ...]) -> Layer:
-        """The layer with axes for this batch's rank.
+        """The layer an item belongs to, with the axes of this batch's rank.
 
         Raises:
-            LayoutError: the number of channels is no longer what it was.
+            LayoutError: axes are unknown, or the number of channels is no longer what it was.
         """
+        tensor = item.leaf.tensor
+        assert tensor is not None
+        name, shape = self._layer_name(item), tuple(tensor.shape)
+        if name not in self.layers:
+            self.layers[name] = self._new_layer(name, item, shape)
+        layer = self.layers[name]
         if len(shape) != layer.axes.ndim:
-            axes = self.layouts.axes(item.name, item.path, item.module, shape)
-            layer = replace(layer, axes=axes, shape=shape)
-        n_channels = layer.axes.size(shape, "channel")
-        if n_channels != self.layers[layer.name].axes.size(self.layers[layer.name].shape, "channel"):
+            layer = self._new_layer(name, item, shape)
+        width = layer.axes.size(shape, "channel")
+        if width != self.layers[name].width:
             raise LayoutError(
-                f"layer {layer.name!r} had shape {self.layers[layer.name].shape} and now has {shape}: "
-                f"the number of channels in {str(layer.axes)!r} changed. If another axis holds the "
-                f"channels, pass axes={{{layer.name!r}: ...}}; else probe a layer of constant width"
+                f"layer {name!r} had shape {self.layers[name].shape} and now has {shape}: the number "
+                f"of channels in {str(layer.axes)!r} changed. If another axis holds the channels, "
+                f"pass axes={{{name!r}: ...}}; else probe a layer of constant width"
             )
         return layer
 
-    def _labels(self, current: _Pass, item: _Waiting) -> Labels:
-        labels = current.labels
-        if labels.ids is None and item.leaf.tensor is not None:
-            layer = self.layers[self._layer_name(item)]
-            n = layer.axes.canonical(item.leaf.tensor).shape[0]
+    def _new_layer(self, name: str, item: _Waiting, shape: tuple[int, ...]) -> Layer:
+        tensor = item.leaf.tensor
+        assert tensor is not None
+        axes = item.leaf.axes or self.layouts.axes(item.name, item.path, item.module, shape)
+        kind = "" if item.name == self.input else type(item.module).__name__
+        return Layer(name, Axes.parse(axes), shape, kind, tensor.dtype, tensor.device)
+
+    def _labels(self, current: _Pass, item: _Waiting, layer: Layer) -> Labels:
+        labels, tensor = current.labels, item.leaf.tensor
+        if labels.ids is None and tensor is not None:
+            n = layer.axes.size(tensor.shape, "sample") if "sample" in layer.axes.names else 1
             labels.ids = torch.arange(self.next_id, self.next_id + n)
         return labels if item.leaf.lengths is None else labels.with_lengths(item.leaf.lengths)
 
+    def _listeners(
+        self, current: _Pass, layer: Layer, labels: Labels
+    ) -> list[tuple[Key, Analyzer]]:
+        """The forks that want this layer in this phase; worked out once for each combination."""
+        phase = (layer.name, current.split, current.number, *labels.labels)
+        if phase not in self._listening:
+            keys = self._keys(current, layer, labels)
+            self._listening[phase] = [(key, self._fork(key, layer, labels)) for key in keys]
+        return self._listening[phase]
+
     def _keys(self, current: _Pass, layer: Layer, labels: Labels) -> Iterator[Key]:
-        """The forks that want this layer in this phase."""
         for name, analyzer in self.analyzers.items():
             late = current.split == "fit" and current.number >= analyzer.passes
             if current.split not in analyzer.splits or late:
@@ -376,28 +388,27 @@ class Stream:
 
     def _compute_groupings(self, labels: Labels, output: Any) -> None:
         for name, compute in self.computed.items():
-            with sandbox(torch.device("cpu")):
+            with Sandbox(torch.device("cpu")):
                 labels.add(name, compute(output, labels))
 
     def _end_discovery(self, current: _Pass) -> None:
         """All axes are known now: make every fork, so that refusals come before any data."""
-        with self._lock, sandbox(torch.device("cpu")):
+        with self._lock, Sandbox(torch.device("cpu")):
             try:
                 for item in current.waiting:
-                    layer, labels = self._layer(item), self._labels(current, item)
-                    for key in self._keys(current, layer, labels):
-                        self._fork(key, layer, labels)
+                    layer = self._layer(item)
+                    self._listeners(current, layer, self._labels(current, item, layer))
                 self.layouts.check_used()
             except BaseException:
-                self.layers, self.forks, self._state_bytes = {}, {}, 0
+                self.layers, self.forks, self._listening, self._state_bytes = {}, {}, {}, 0
                 raise
             finally:
                 self.layouts.forget()
-            self.discovering = False
+            self.follows_inputs = self.discovering = False
         self.discovered()
 
     def _commit(self, current: _Pass) -> None:
-        with self._lock, sandbox(torch.device("cpu")):
+        with self._lock, Sandbox(torch.device("cpu")):
             current.transaction.commit()
             for layer, seen in current.seen.items():
                 self.coverage.count(layer, seen)

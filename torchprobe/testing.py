@@ -14,7 +14,7 @@ from torchprobe.batch import LayerBatch
 from torchprobe.errors import EmptyStateError
 from torchprobe.labels import Labels
 from torchprobe.layer import Layer
-from torchprobe.sandbox import sandbox
+from torchprobe.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,7 +107,7 @@ def check_analyzer(
             if check.__name__ in skip:
                 continue
             try:
-                with sandbox(torch.device("cpu")):
+                with Sandbox(torch.device("cpu")):
                     check(made, data)
             except AssertionError as error:
                 raise AssertionError(
