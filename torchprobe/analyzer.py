@@ -102,6 +102,7 @@ class Analyzer:
         *,
         coords: Mapping[str, Sequence[str]] | None = None,
         kind: str = "",
+        notes: Iterable[str] = (),
         **fields: Field | tuple[Any, ...] | float,
     ) -> Result:
         """A `Result` of named arrays.
@@ -109,6 +110,7 @@ class Analyzer:
         Args:
             coords: names along an axis, e.g. ``{"class": self.class_names(groups)}``.
             kind: which plot draws it, the analyzer's name by default.
+            notes: what a reader must know of these numbers: what was left out, and why.
             fields: ``name=(axes, array)``, ``(axes, array, unit)``, a number, or a `Field`.
         """
         return Result(
@@ -118,7 +120,7 @@ class Analyzer:
             fields={name: _field(value) for name, value in fields.items()},
             coords={axis: tuple(names) for axis, names in (coords or {}).items()},
             settings=self.settings(),
-            provenance=dict(self.provenance or {}),
+            provenance=_with_notes(self.provenance or {}, notes),
             kind=kind or type(self).name,
         )
 
@@ -197,6 +199,11 @@ def _field(value: Field | tuple[Any, ...] | float) -> Field:
     if isinstance(value, tuple):
         return Field(*value)
     return Field("", value)
+
+
+def _with_notes(provenance: Mapping[str, Any], notes: Iterable[str]) -> dict[str, Any]:
+    added = [*provenance.get("notes", ()), *notes]
+    return {**provenance, "notes": added} if added else dict(provenance)
 
 
 def _missing(analyzer: Analyzer, method: str) -> str:

@@ -1,0 +1,98 @@
+"""A number by layer, for one model or several."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from torchprobe.errors import InsufficientDataError
+from torchprobe.plotting.style import GRID, MUTED, figure, heading, marks, styled
+from torchprobe.plotting.text import label
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["by_layer"]
+
+_INCH_PER_LAYER, _NARROW, _WIDE = 0.62, 3.4, 8.5
+_MOST_NAMES = 40  # on the axis; beyond, every n-th
+
+
+@styled
+def by_layer(
+    series: Mapping[str, Mapping[str, float]],
+    *,
+    ylabel: str = "",
+    title: str = "",
+    subtitle: str = "",
+    logarithmic: bool = False,
+) -> Figure:
+    """Draw a number by layer, one line for each model, grouping or setting.
+
+    Lines of models whose layers have the same names share the axis of names. Otherwise layers are
+    numbered from 1, first to last, so that models of different depth or naming can be compared.
+
+    Args:
+        series: by what a legend is to say, the numbers by layer in the model's order; NaN leaves
+            a gap.
+        ylabel: what the number is.
+        title: in bold above.
+        subtitle: under it.
+        logarithmic: a logarithmic axis of numbers.
+
+    Raises:
+        InsufficientDataError: there is nothing to draw.
+
+    Example:
+        >>> figure = by_layer({"256": {"1": 12, "2": 31}, "2048": {"1": 20, "2": 57}})
+        >>> [text.get_text() for text in figure.legends[0].get_texts()]
+        ['256', '2048']
+    """
+    layers = _layers(series)
+    if not layers:
+        raise InsufficientDataError("there is no layer to draw; give numbers by layer")
+    width = float(np.clip(1.6 + _INCH_PER_LAYER * len(layers), _NARROW, _WIDE))
+    sheet = figure(width, 3.1)
+    sheet.set_layout_engine("constrained")
+    axes = sheet.add_subplot()
+    for (name, numbers), (colour, marker) in zip(series.items(), marks(len(series)), strict=True):
+        x = [layers.index(layer) for layer in numbers] if _named(series) else range(len(numbers))
+        axes.plot(x, list(numbers.values()), color=colour, marker=marker, label=f" {label(name)}")
+    axes.set(ylabel=label(ylabel, 60), yscale="log" if logarithmic else "linear")
+    axes.grid(axis="y", color=GRID)
+    _name_layers(axes, layers if _named(series) else [str(n + 1) for n in range(len(layers))])
+    heading(axes, title, subtitle, limit=int(width * 11))
+    if len(series) > 1:
+        handles, _ = axes.get_legend_handles_labels()
+        sheet.legend(handles, [label(name) for name in series], loc="outside right center")
+    return sheet
+
+
+def _named(series: Mapping[str, Mapping[str, float]]) -> bool:
+    """Whether the lines speak of layers of the same names."""
+    longest = _longest(series)
+    return all(layer in longest for numbers in series.values() for layer in numbers)
+
+
+def _longest(series: Mapping[str, Mapping[str, float]]) -> Mapping[str, float]:
+    return max(series.values(), key=lambda numbers: len(numbers), default={})  # noqa: PLW0108
+
+
+def _layers(series: Mapping[str, Mapping[str, float]]) -> list[str]:
+    return list(_longest(series))
+
+
+def _name_layers(axes: Axes, names: Sequence[str]) -> None:
+    """Layers along the axis, slanted where their names would touch."""
+    step = -(-len(names) // _MOST_NAMES)
+    shown = [label(name, 24) for name in names[::step]]
+    axes.set_xticks(range(0, len(names), step), shown)
+    axes.set_xlim(-0.35, len(names) - 0.65)
+    axes.set_xlabel("layer", color=MUTED)
+    if max(map(len, shown)) * len(shown) > 12 * 7.0:  # letters that fit the width
+        for text in axes.get_xticklabels():
+            text.set(rotation=35, ha="right", rotation_mode="anchor")
