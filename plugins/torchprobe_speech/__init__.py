@@ -1,0 +1,76 @@
+"""Spoken phonemes: a synthetic corpus, readers of real ones, features, networks, training, a demo.
+
+The corpus that this plugin makes is SYNTHETIC speech, spoken by espeak-ng; corpora in the layouts
+of TIMIT and LibriSpeech are read by the same classes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torchprobe import hookimpl
+from torchprobe_speech.audio import read_audio, resample, write_wav
+from torchprobe_speech.corpus import Corpus, espeak_corpus
+from torchprobe_speech.features import PHONEME_FEATURES, SPECTROGRAM_FEATURES, LogMel
+from torchprobe_speech.frames import FrameBatches, FrameDataset, Frames
+from torchprobe_speech.librispeech import read_librispeech
+from torchprobe_speech.phoneme_net import PhonemeNet
+from torchprobe_speech.phoneme_training import FrameTraining, frame_accuracy, train_phonemes
+from torchprobe_speech.phonemes import (
+    CATEGORIES,
+    CMU40,
+    MANNERS,
+    TIMIT39,
+    TIMIT61,
+    Inventory,
+    category,
+    manner,
+)
+from torchprobe_speech.synthesis import CorpusSettings
+from torchprobe_speech.timit import read_timit, write_timit
+from torchprobe_speech.torchaudio_import import import_torchaudio
+from torchprobe_speech.utterances import Segment, Utterance
+
+if TYPE_CHECKING:
+    from torchprobe.hookspecs import Subparsers
+
+__all__ = [
+    "CATEGORIES",
+    "CMU40",
+    "MANNERS",
+    "PHONEME_FEATURES",
+    "SPECTROGRAM_FEATURES",
+    "TIMIT39",
+    "TIMIT61",
+    "Corpus",
+    "CorpusSettings",
+    "FrameBatches",
+    "FrameDataset",
+    "FrameTraining",
+    "Frames",
+    "Inventory",
+    "LogMel",
+    "PhonemeNet",
+    "Segment",
+    "Utterance",
+    "category",
+    "espeak_corpus",
+    "frame_accuracy",
+    "import_torchaudio",
+    "manner",
+    "read_audio",
+    "read_librispeech",
+    "read_timit",
+    "resample",
+    "train_phonemes",
+    "write_timit",
+    "write_wav",
+]
+
+
+@hookimpl
+def torchprobe_commands(subparsers: Subparsers) -> None:
+    """Offer ``torchprobe demo``."""
+    from torchprobe_speech.demo import add_command
+
+    add_command(subparsers)

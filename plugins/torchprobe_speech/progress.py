@@ -1,0 +1,33 @@
+"""Progress bars: shown in a terminal, silent elsewhere or when asked."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+__all__ = ["bar", "tracked"]
+
+T = TypeVar("T")
+
+
+def bar(total: int, title: str, unit: str, *, show: bool | None = None) -> Any:
+    """Returns a tqdm bar.
+
+    Args:
+        total: How many steps there will be.
+        title: What is being done.
+        unit: What a step is.
+        show: True or False; None shows it where standard error is a terminal.
+    """
+    from tqdm.auto import tqdm
+
+    disable = None if show is None else not show  # tqdm's None: off when not a terminal
+    return tqdm(total=total, desc=title, unit=unit, disable=disable, leave=False)
+
+
+def tracked(
+    items: Iterable[T], total: int, title: str, unit: str, *, show: bool | None = None
+) -> Iterator[T]:
+    """Yields the items and moves a bar along."""
+    with bar(total, title, unit, show=show) as progress:
+        for item in items:
+            yield item
+            progress.update()

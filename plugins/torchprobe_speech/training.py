@@ -1,0 +1,61 @@
+"""The training loop that the networks of this plugin share."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
+
+from .progress import bar
+
+__all__ = ["train"]
+
+
+def train(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batches: Any,
+    loss_of: Callable[[Any], Tensor],
+    *,
+    epochs: int,
+    peak_rate: float,
+    seed: int,
+    after_epoch: Callable[[], str],
+    progress: bool | None,
+) -> None:
+    """Trains in place with one cycle of the learning rate and leaves the model in eval mode.
+
+    Args:
+        model: What is trained.
+        optimiser: Over the model's parameters.
+        batches: Has a length and can be iterated over once an epoch.
+        loss_of: Returns the loss of a batch.
+        epochs: Passes over the batches.
+        peak_rate: Highest learning rate of the cycle.
+        seed: Seeds the global random state (dropout, masks), which is restored at the end.
+        after_epoch: Called after each epoch; what it returns is shown beside the bar.
+        progress: Whether to show a bar; None shows it in a terminal.
+    """
+    steps = epochs * len(batches)
+    schedule = OneCycleLR(optimiser, peak_rate, total_steps=max(steps, 2))  # 1 divides by zero
+    with (
+        torch.random.fork_rng(),
+        torch.enable_grad(),
+        bar(steps, "training", "step", show=progress) as shown,
+    ):
+        torch.manual_seed(seed)
+        for _ in range(epochs):
+            model.train()
+            for batch in batches:
+                _step(loss_of(batch), optimiser, schedule)
+                shown.update()
+            shown.set_postfix_str(after_epoch())
+    model.eval()
+
+
+def _step(loss: Tensor, optimiser: torch.optim.Optimizer, schedule: OneCycleLR) -> None:
+    optimiser.zero_grad()
+    torch.autograd.backward(loss)
+    optimiser.step()
+    schedule.step()
