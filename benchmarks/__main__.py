@@ -26,8 +26,10 @@ def main() -> None:
     parser.add_argument("--only", choices=names, action="append", help="one benchmark; repeatable")
     parser.add_argument("--json", type=Path, help="write the comparisons to this file as well")
     options = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
-          f"torch {torch.__version__}")
+    print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}"
+    )
     found: list[Comparison] = []
     for name in options.only or names:
         print(f"\n{name}")

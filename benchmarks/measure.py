@@ -15,7 +15,7 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Ours and a rival's cost of the same work; ``ratio`` = rival / ours, above 1 is in our favour."""
+    """What the same work costs us and a rival; ``ratio`` = rival / ours, above 1 favours us."""
 
     name: str
     ours: float

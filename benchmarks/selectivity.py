@@ -114,11 +114,18 @@ def memory() -> Iterator[Comparison]:
     few, many = peak_bytes(stream_batches, 100), peak_bytes(stream_batches, 1000)
     stored = peak_bytes(store_batches, 1000)
     setup = "6 x 512 MLP, batch 64, 1,000 batches, peak beyond the start"
-    yield Comparison("peak memory against storing", many / 2**20, stored / 2**20,
-                     "store all", "MiB", setup)
+    yield Comparison(
+        "peak memory against storing", many / 2**20, stored / 2**20, "store all", "MiB", setup
+    )
     growth = max(many - few, 1)
-    yield Comparison("growth from 100 to 1,000 batches", growth / 2**20, stored / 2**20,
-                     "what storing keeps", "MiB", setup)
+    yield Comparison(
+        "growth from 100 to 1,000 batches",
+        growth / 2**20,
+        stored / 2**20,
+        "what storing keeps",
+        "MiB",
+        setup,
+    )
 
 
 def small_net(width: int = 512) -> nn.Sequential:
@@ -165,8 +172,9 @@ def no_op() -> Comparison:
             model(x)
 
     plain, ours = overhead(bare, probed)
-    return Comparison("no-op analyzer", ours / 5, plain / 5, "bare forward", "s",
-                      "6 x 512 MLP, batch 256")
+    return Comparison(
+        "no-op analyzer", ours / 5, plain / 5, "bare forward", "s", "6 x 512 MLP, batch 256"
+    )
 
 
 def against_captum() -> Comparison:
@@ -190,8 +198,13 @@ def against_captum() -> Comparison:
             summarizer.update(activation, labels=y.tolist())
 
     taken = seconds(ours, captum, repeats=5)
-    return Comparison("class means", *taken, "captum LayerActivation + ClassSummarizer", "s",
-                      "6 x 512 MLP, batch 64, 40 classes")
+    return Comparison(
+        "class means",
+        *taken,
+        "captum LayerActivation + ClassSummarizer",
+        "s",
+        "6 x 512 MLP, batch 64, 40 classes",
+    )
 
 
 def against_torchlens() -> Iterator[Comparison]:
@@ -215,5 +228,10 @@ def against_torchlens() -> Iterator[Comparison]:
     ours()
     metrics = {name: Mean() for name, m in model.named_modules() if isinstance(m, nn.Linear)}
     taken = seconds(ours, lambda: aggregate(model, batches, metrics), repeats=3, warm=1)
-    yield Comparison("layer statistics", *taken, f"torchlens {torchlens.__version__} aggregate",
-                     "s", "6 x 512 MLP, 4 batches of 64; torchlens without labels")
+    yield Comparison(
+        "layer statistics",
+        *taken,
+        f"torchlens {torchlens.__version__} aggregate",
+        "s",
+        "6 x 512 MLP, 4 batches of 64; torchlens without labels",
+    )

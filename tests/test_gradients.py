@@ -135,7 +135,7 @@ def test_checkpointing_delivers_each_gradient_once():
 
 def test_watched_outputs_are_freed_after_backward():
     model = nn.Linear(3, 3)
-    listener, manager = watching(model)
+    _, manager = watching(model)
     gc.disable()
     try:
         y = model(torch.ones(1, 3))

@@ -226,8 +226,13 @@ def test_training_with_a_probe_is_bit_for_bit_training_without():
 
     def train(probed):
         torch.manual_seed(3)
-        model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(inplace=True),
-                              nn.Dropout(0.3), nn.Linear(8, 3))
+        model = nn.Sequential(
+            nn.Linear(4, 8),
+            nn.BatchNorm1d(8),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.3),
+            nn.Linear(8, 3),
+        )
         optimizer = torch.optim.Adam(model.parameters(), 1e-2)
         probe = tp.Probe(model, analyzers=[Drawing, ClassMean])
         if probed:
@@ -337,10 +342,9 @@ def test_an_analyzer_that_raises_is_left_out_and_the_others_go_on():
                 raise ZeroDivisionError("oops")
 
     model, (x, y) = mlp(), data()
+    probe = tp.Probe(model, ["out", "hidden.0"], [Broken, ClassMean])
     with pytest.warns(IncompleteWarning, match="broken at 'out' raised ZeroDivisionError: oops"):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("always", category=IncompleteWarning)
-            results = tp.Probe(model, ["out", "hidden.0"], [Broken, ClassMean]).run([(x, y)] * 3)
+        results = probe.run([(x, y)] * 3)
     assert results["broken"]["hidden.0"].complete
     assert results["class_mean"]["out"].complete
     assert "out" not in results["broken"]
@@ -496,8 +500,16 @@ def test_malformed_labels_are_refused_with_the_fix(case):
         tp.Probe(model, "out", [ClassMean]).run([(x, labels)])
 
 
-@pytest.mark.parametrize("labels", [torch.full((20,), 10**9), torch.full((20,), -100),
-                                    np.zeros(20, np.uint8), [0] * 20, ["a"] * 20])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        torch.full((20,), 10**9),
+        torch.full((20,), -100),
+        np.zeros(20, np.uint8),
+        [0] * 20,
+        ["a"] * 20,
+    ],
+)
 def test_unusual_labels_that_are_fine_are_accepted(labels):
     model, (x, _) = mlp(), data()
     with warnings.catch_warnings():
@@ -509,7 +521,7 @@ def test_unusual_labels_that_are_fine_are_accepted(labels):
 
 @pytest.mark.parametrize("batch", [5, (1, 2, 3), None, "text"])
 def test_a_loader_of_unknown_form_is_refused_with_the_way_out(batch):
-    with pytest.raises(SettingError, match="unpack=lambda batch: tp.Batch"):
+    with pytest.raises(SettingError, match=r"unpack=lambda batch: tp\.Batch"):
         tp.Probe(mlp(), "out", [ChannelMean]).run([batch])
 
 

@@ -88,8 +88,9 @@ class _Values:
         if positions == self.layer.positions:
             return self
         if positions not in self.pooled:
-            layer = self.layer.at(positions)
-            self.pooled[positions] = _Values(layer, self._pool(positions), self.labels, self.nonfinite)
+            self.pooled[positions] = _Values(
+                self.layer.at(positions), self._pool(positions), self.labels, self.nonfinite
+            )
         return self.pooled[positions]
 
     def _pool(self, positions: str) -> Tensor:
@@ -166,7 +167,7 @@ class LayerBatch:
     def view(self, grouping: str | None, positions: str) -> LayerBatch:
         """This batch for one grouping and one choice of rows; values are shared, not copied."""
         view = object.__new__(LayerBatch)
-        view._values = self._values.at(positions)  # noqa: SLF001 - own class
+        view._values = self._values.at(positions)
         view.split, view.grouping = self.split, grouping
         return view
 

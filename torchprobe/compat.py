@@ -36,9 +36,9 @@ def backward_running() -> bool:
 
 def unsafe_context() -> str:
     """Why values in this context must not be recorded ("" where they may)."""
-    if torch.jit.is_tracing():
+    if torch._C._get_tracing_state() is not None:  # noqa: SLF001
         return "torch.jit.trace"
-    if torch._C._functorch.maybe_current_level() is not None:  # type: ignore[attr-defined]  # noqa: SLF001
+    if torch._C._functorch.maybe_current_level() is not None:  # noqa: SLF001
         return "torch.func transform"
     if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
         return "CUDA graph capture"

@@ -34,7 +34,7 @@ def predicted(*, output: str | int | None = None, dim: int | None = None) -> Gro
         [1, 0]
     """
 
-    def compute(outputs: Any, labels: Labels) -> Tensor:
+    def compute(outputs: Any, _: Labels) -> Tensor:
         return _argmax(_scores(outputs, output), dim)
 
     return compute
@@ -74,8 +74,10 @@ def correct(
 
 def _scores(outputs: Any, part: str | int | None) -> Tensor:
     """The tensor of scores in a model's output."""
-    if part is not None:
-        outputs = getattr(outputs, part) if isinstance(part, str) and hasattr(outputs, part) else outputs[part]
+    if isinstance(part, str) and hasattr(outputs, part):
+        outputs = getattr(outputs, part)
+    elif part is not None:
+        outputs = outputs[part]
     elif isinstance(outputs, Mapping) and "logits" in outputs:
         outputs = outputs["logits"]
     elif hasattr(outputs, "logits"):

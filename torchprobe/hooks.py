@@ -50,8 +50,10 @@ class Listener(Protocol):
         """A hooked module has returned for the ``index``-th time in this call."""
 
     def recomputed(self, name: str, module: nn.Module, output: Any) -> None:
-        """A module ran again during backward (checkpointing): no new values, but its output may
-        be the one whose gradient is computed."""
+        """A module ran again during backward (checkpointing).
+
+        These are no new values, but its output may be the one whose gradient is computed.
+        """
 
     def closed(self, call: Call, output: Any) -> None:
         """The outermost call has succeeded."""

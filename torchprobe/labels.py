@@ -1,8 +1,9 @@
-"""What a user says of a batch: labels of each grouping, padding, sample ids; checked at the door."""
+"""What a user says of a batch: labels by grouping, padding, sample ids; checked at the door."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torchprobe.accumulators import Groups
 from torchprobe.errors import LabelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["ClassNames", "Labels", "encode"]
 
@@ -31,7 +32,7 @@ class ClassNames:
     """
 
     def __init__(self, names: Mapping[int, str] | Sequence[str] | None = None) -> None:
-        pairs = names.items() if hasattr(names, "items") else enumerate(names or ())
+        pairs = names.items() if isinstance(names, Mapping) else enumerate(names or ())
         self.names: dict[int, str] = {int(label): str(name) for label, name in pairs}
         self.strings: dict[int, str] = {}
 
@@ -197,7 +198,9 @@ class Labels:
             self._keep[shape] = None if whole else mask.flatten().nonzero().flatten()  # type: ignore[union-attr]
         return self._keep[shape]
 
-    def groups(self, grouping: str, shape: tuple[int, ...], layer: str, device: torch.device) -> Groups:
+    def groups(
+        self, grouping: str, shape: tuple[int, ...], layer: str, device: torch.device
+    ) -> Groups:
         """The groups of the rows that count, worked out once for all layers of one shape."""
         key = (grouping, shape, device)
         if key not in self._groups:
@@ -252,12 +255,17 @@ def _misfit(values: Tensor, shape: tuple[int, ...], layer: str, what: str) -> st
         need += f" with positions {shape[1:]}: give [{shape[0]}] or {list(shape)}"
     else:
         need += f" without positions: give [{shape[0]}]"
-    hint = ""
-    if values.ndim == 2 and values.shape[1] == 1 and values.shape[0] == shape[0]:  # noqa: PLR2004
-        hint = "; a column is not a row of labels: labels.squeeze(1)"
-    elif values.ndim == 2 and bool((values.ge(0) & values.le(1)).all() and (values.sum(1) == 1).all()):  # noqa: PLR2004
-        hint = "; it looks one-hot: labels.argmax(1)"
-    return f"{got} but {need}{hint}"
+    return f"{got} but {need}{_hint(values, shape)}"
+
+
+def _hint(values: Tensor, shape: tuple[int, ...]) -> str:
+    if values.ndim != 2:  # noqa: PLR2004
+        return ""
+    if values.shape == (shape[0], 1):
+        return "; a column is not a row of labels: labels.squeeze(1)"
+    if bool(((values == 0) | (values == 1)).all() and (values.sum(1) == 1).all()):
+        return "; it looks one-hot: labels.argmax(1)"
+    return ""
 
 
 def _counts(values: object, what: str = "lengths") -> Tensor:

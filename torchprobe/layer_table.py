@@ -84,7 +84,7 @@ class LayerTable:
 def layers(
     model: nn.Module,
     sample: Any,
-    select_layers: Selector = None,
+    select_layers: Selector | None = None,
     *,
     axes: Mapping[str, str | Axes] | None = None,
 ) -> LayerTable:
@@ -142,7 +142,7 @@ class _Survey(Stream):
 
     rows: list[LayerRow]
 
-    def closed(self, call: Any, output: Any) -> None:
+    def closed(self, call: Any, output: Any) -> None:  # noqa: ARG002 - the listener's signature
         self.rows = []
         for item in call.data.waiting:
             tensor = item.leaf.tensor

@@ -42,8 +42,9 @@ def leaves(output: object, path: str = "", depth: int = 0) -> Iterator[Leaf]:
 
     Example:
         >>> import torch
-        >>> [(leaf.path, leaf.tensor.shape) for leaf in leaves((torch.zeros(2), None, {"a": torch.ones(1)}))]
-        [('[0]', torch.Size([2])), ('[2][a]', torch.Size([1]))]
+        >>> output = torch.zeros(2), None, {"a": torch.ones(1)}
+        >>> [(leaf.path, leaf.tensor.tolist()) for leaf in leaves(output)]
+        [('[0]', [0.0, 0.0]), ('[2][a]', [1.0])]
     """
     if isinstance(output, Tensor):
         yield from _tensor(output, path)
@@ -78,7 +79,8 @@ def _packed(packed: PackedSequence, path: str) -> Leaf:
 
 
 def _tensor(tensor: Tensor, path: str) -> Iterator[Leaf]:
-    if tensor.is_floating_point() and tensor.ndim and tensor.layout == torch.strided and not tensor.is_nested:
+    plain = tensor.layout == torch.strided and not tensor.is_nested
+    if plain and tensor.ndim and tensor.is_floating_point():
         yield Leaf(path, tensor)  # almost always
     elif tensor.is_nested:
         lengths = torch.tensor([len(part) for part in tensor.unbind()])

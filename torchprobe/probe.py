@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -92,7 +93,7 @@ class Probe:
     def __init__(
         self,
         model: nn.Module,
-        layers: Selector = None,
+        layers: Selector | None = None,
         analyzers: Iterable[AnalyzerLike] | Mapping[str, AnalyzerLike] = (),
         *,
         axes: Mapping[str, str | Axes] | None = None,
@@ -113,7 +114,11 @@ class Probe:
         self.model = model
         self.selection = select(model, layers)
         self.analyzers = _named(analyzers)
-        self._axes, self._groupings, self._compile = dict(axes or {}), dict(groupings or {}), compile
+        self._axes, self._groupings, self._compile = (
+            dict(axes or {}),
+            dict(groupings or {}),
+            compile,
+        )
         self._class_names = _class_names(class_names)
         self._options = Options(calls, max_calls, nonfinite, on_error, memory_budget)
         self._modules = canonical_names(model)
@@ -312,11 +317,13 @@ class Probe:
         passes = max((each.passes for each in self.analyzers.values()), default=1)
         for split, loader in loaders.items():
             if not hasattr(loader, "__iter__"):
-                raise SettingError(f"{split}={loader!r} is not a loader: it cannot be iterated over")
+                raise SettingError(
+                    f"{split}={loader!r} is not a loader: it cannot be iterated over"
+                )
         if passes > 1 and iter(loaders.get("fit", ())) is loaders.get("fit"):
             raise SettingError(
-                f"an analyzer needs {passes} passes over the data, but fit= is an iterator that can "
-                "be read once; give a DataLoader or a list"
+                f"an analyzer needs {passes} passes over the data, but fit= is an iterator that "
+                "can be read once; give a DataLoader or a list"
             )
         first = [("fit", number) for number in range(passes)] if "fit" in loaders else []
         return first + [(split, 0) for split in loaders if split != "fit"]
@@ -460,7 +467,7 @@ def _limited(
 
     from tqdm.auto import tqdm
 
-    total = len(loader) if hasattr(loader, "__len__") else None
+    total = len(loader) if isinstance(loader, Sized) else None
     if max_batches is not None:
         loader = islice(loader, max_batches)
         total = max_batches if total is None else min(total, max_batches)

@@ -1,4 +1,4 @@
-"""Where analyzers run: no gradients, no autocast, full precision, the user's generators untouched."""
+"""Where analyzers run: no gradients, no autocast, the user's generators untouched."""
 
 from __future__ import annotations
 

@@ -22,7 +22,6 @@ from torchprobe.errors import (
     MemoryBudgetError,
     NonFiniteError,
 )
-from torchprobe.hooks import Call
 from torchprobe.labels import ClassNames, Labels
 from torchprobe.layer import Layer
 from torchprobe.outputs import Leaf, leaves
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
     from torchprobe.analyzer import Analyzer
     from torchprobe.groupings import Grouping
+    from torchprobe.hooks import Call
     from torchprobe.layouts import Layouts
     from torchprobe.selection import Selection
 
@@ -134,7 +134,10 @@ class Stream:
 
     def opened(self, call: Call) -> None:
         """An outermost call begins: a transaction."""
-        labels, split = getattr(self._said, "batch", None) or (Labels(names=self.class_names), "fit")
+        labels, split = getattr(self._said, "batch", None) or (
+            Labels(names=self.class_names),
+            "fit",
+        )
         waits = self.discovering or bool(self.computed)
         call.data = _Pass(labels, split, self.number, waits)
 
@@ -143,7 +146,7 @@ class Stream:
         if self.discovering:
             self.layouts.enter(name, module, _tensors(inputs))
         if self.selection.input and name == self.root and len(call.stack) == 1:
-            found = [leaf for leaf in leaves(list(inputs[0]) + list(inputs[1].values()))]
+            found = leaves([*inputs[0], *inputs[1].values()])
             first = next((leaf for leaf in found if leaf.tensor is not None), None)
             if first is not None:
                 leaf = first._replace(path="")
@@ -306,8 +309,8 @@ class Stream:
         width = layer.axes.size(shape, "channel")
         if width != self.layers[name].width:
             raise LayoutError(
-                f"layer {name!r} had shape {self.layers[name].shape} and now has {shape}: the number "
-                f"of channels in {str(layer.axes)!r} changed. If another axis holds the channels, "
+                f"layer {name!r} had shape {self.layers[name].shape} and now has {shape}: the "
+                f"number of channels in {str(layer.axes)!r} changed. If another axis holds them, "
                 f"pass axes={{{name!r}: ...}}; else probe a layer of constant width"
             )
         return layer
@@ -370,9 +373,9 @@ class Stream:
         need, budget = analyzer.state_bytes(layer.at(analyzer.positions)), self._budget()
         if self._state_bytes + need > budget:
             raise MemoryBudgetError(
-                f"{key} needs {need:,} bytes of state for {layer.at(analyzer.positions).channels:,} "
-                f"channels; with the {self._state_bytes:,} bytes already in use that exceeds the "
-                f"memory budget of {budget:,}. Probe fewer layers, pool positions, or raise it: "
+                f"{key} needs {need:,} bytes of state for {layer.width:,} channels; with the "
+                f"{self._state_bytes:,} bytes already in use that exceeds the memory budget of "
+                f"{budget:,}. Probe fewer layers, pool positions, or raise it: "
                 "Probe(memory_budget=...)"
             )
         self._state_bytes += need

@@ -52,7 +52,9 @@ class Example:
         return len(self.values)
 
 
-def example(n: int = 96, channels: int = 6, positions: tuple[int, ...] = (), seed: int = 0) -> Example:
+def example(
+    n: int = 96, channels: int = 6, positions: tuple[int, ...] = (), seed: int = 0
+) -> Example:
     """Data with four classes, of which 3 rows in 4 count."""
     generator = torch.Generator().manual_seed(seed)
     names = ("time",) if len(positions) == 1 else ("height", "width")[: len(positions)]
@@ -138,7 +140,7 @@ def checks() -> tuple[Check, ...]:
 # -- the promises
 
 
-def it_has_a_name_and_settings_as_stored(analyzer: Analyzer, data: Example) -> None:
+def it_has_a_name_and_settings_as_stored(analyzer: Analyzer, _: Example) -> None:
     assert analyzer.name, "set name"
     assert analyzer.settings() == type(analyzer)(**_own(analyzer)).settings(), (
         "__init__ must store its arguments under their own names"
@@ -200,7 +202,9 @@ def state_does_not_grow_with_the_data(analyzer: Analyzer, data: Example) -> None
     for _ in range(3):
         _feed(fork, moved, [16], "fit")
     budget = max(before, fork.state_bytes(data.layer))
-    assert _bytes(fork) <= budget, f"{before} bytes grew to {_bytes(fork)}; keep statistics, not data"
+    assert _bytes(fork) <= budget, (
+        f"{before} bytes grew to {_bytes(fork)}; keep statistics, not data"
+    )
 
 
 def no_random_numbers_are_drawn(analyzer: Analyzer, data: Example) -> None:
@@ -316,7 +320,9 @@ def _equal(first: Result, second: Result, what: str, *, exact: bool = False) -> 
         one, two = field.values, second.fields[name].values
         assert one.shape == two.shape, f"{what} gave {name} of shape {two.shape}, not {one.shape}"
         if exact or one.dtype.kind not in "fc":
-            assert np.array_equal(one, two, equal_nan=one.dtype.kind == "f"), f"{what} changed {name}"
+            assert np.array_equal(one, two, equal_nan=one.dtype.kind == "f"), (
+                f"{what} changed {name}"
+            )
         else:
             scale = np.nanmax(np.abs(one), initial=1.0) if one.size else 1.0
             close = np.allclose(one, two, rtol=1e-9, atol=1e-9 * scale, equal_nan=True)
