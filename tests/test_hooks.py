@@ -66,7 +66,7 @@ class Net(nn.Module):
 
 
 def hook_counts(model):
-    dicts = [name for name in vars(nn.Module()) if "hook" in name and "state_dict" not in name]
+    dicts = [name for name in vars(nn.Module()) if "_hooks" in name and "state_dict" not in name]
     return [len(getattr(module, name)) for module in model.modules() for name in dicts]
 
 
