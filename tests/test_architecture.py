@@ -15,9 +15,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    "errors version",
+    "errors version wording",
     "axes accumulators numerics storage documents tables compat sandbox naming patterns outputs",
-    "results tables layer batch analyzer labels groupings",
+    "fields result results archive layer batch analyzer labels groupings",
     "hookspecs registry discovery plugins selection layouts positions",
     "loading coverage gradients hooks stream distributed",
     "compute probe layer_table optimal_input",
@@ -66,7 +66,7 @@ class _Imports(ast.NodeVisitor):
         self.path, self.found, self.types_only = path, [], False
         self.visit(ast.parse(path.read_text()))
 
-    def add(self, node: ast.stmt, module: str) -> None:
+    def add(self, node: ast.stmt | ast.expr, module: str) -> None:
         self.found.append(Import(self.path, node.lineno, module, self.types_only))
 
     def visit_If(self, node: ast.If) -> None:
@@ -89,6 +89,13 @@ class _Imports(ast.NodeVisitor):
                 self.add(node, f"{module}.{alias.name}")
         else:
             self.add(node, module)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if ast.unparse(node.func).endswith("import_module") and isinstance(
+            node.args[0], ast.Constant
+        ):
+            self.add(node, node.args[0].value)
+        self.generic_visit(node)
 
     def package(self, level: int) -> tuple[str, ...]:
         """The package that so many leading dots mean."""

@@ -323,7 +323,7 @@ def test_an_unknown_analyzer_gets_a_suggestion_the_list_and_what_failed(install,
     with pytest.raises(LayerNotFoundError) as error:
         found.analyzer("god")
     assert "did you mean 'good'?" in str(error.value)
-    assert "there are: good" in str(error.value)
+    assert "There are: 'good'" in str(error.value)
     assert "broken-dist 1.0 was left out, the rest works: OSError: lib.so" in str(error.value)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import sys
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from torchprobe.errors import PluginWarning, TorchprobeError
 from torchprobe.plugins import NOT_INSTALLED, plugins
 from torchprobe.results import load
 from torchprobe.version import __version__
+from torchprobe.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -87,8 +88,7 @@ def _plugins(options: argparse.Namespace) -> None:
         warnings.simplefilter("ignore", PluginWarning)  # the list says it all
         loaded, failed = plugins().loaded, plugins().failed
     if options.json:
-        lists = {"loaded": loaded, "failed": failed}
-        print(json.dumps({key: [*map(dataclasses.asdict, each)] for key, each in lists.items()}))
+        print(json.dumps({"loaded": [*map(asdict, loaded)], "failed": [*map(asdict, failed)]}))
         return
     rows = [(p.name, p.source, ", ".join(p.analyzers) or "-", p.path) for p in loaded]
     print(_table(["plugin", "from", "analyzers", "path"], rows) if rows else NOT_INSTALLED)
@@ -100,13 +100,18 @@ def _plugins(options: argparse.Namespace) -> None:
 
 
 def _add_show(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser("show", help="print the table of a folder of results")
+    parser = subparsers.add_parser("show", help="print a folder of results as tables")
     parser.add_argument("folder", type=Path, help="what results.save() wrote")
     parser.set_defaults(run=_show)
 
 
 def _show(options: argparse.Namespace) -> None:
-    print(load(options.folder))
+    results = load(options.folder)
+    print(results)
+    for analyzer, layers in results.items():
+        table = layers.to_frame().dropna(axis="columns", how="all")
+        safe = table.map(lambda cell: printable(cell) if isinstance(cell, str) else cell)
+        print(f"\n{printable(analyzer)}\n{safe.to_string(index=False)}")
 
 
 def _add_report(subparsers: Subparsers) -> None:

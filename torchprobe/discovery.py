@@ -66,8 +66,9 @@ def installed(group: str) -> tuple[list[InstalledPlugin], list[FailedPlugin]]:
 
     A name that two distributions claim is given to neither.
     """
+    failed: list[FailedPlugin] = []
     try:
-        entries, failed = list(metadata.entry_points(group=group)), []
+        entries = list(metadata.entry_points(group=group))
     except Exception:  # noqa: BLE001 - one malformed file of any distribution hides all the others
         entries, failed = _one_by_one(group)
     claims = defaultdict(list)
@@ -94,7 +95,7 @@ def undisturbed() -> Iterator[None]:
     filters. What it prints goes to standard error, so that output meant for machines stays whole.
     """
     dtype = torch.get_default_dtype()
-    device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
+    device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")  # type: ignore[no-untyped-call]
     with (
         all_generators_kept(device),
         warnings.catch_warnings(),

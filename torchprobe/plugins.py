@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import sys
 import threading
@@ -18,6 +17,7 @@ from torchprobe.discovery import FailedPlugin, InstalledPlugin, cause, installed
 from torchprobe.errors import LayerNotFoundError, PluginError, PluginWarning
 from torchprobe.hookspecs import PROJECT, hookimpl
 from torchprobe.registry import Registry
+from torchprobe.wording import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -174,13 +174,15 @@ class Plugins:
         Raises:
             PluginError: it offers nothing usable, or an installed plugin has its name.
         """
-        is_analyzer = isinstance(plugin, type) and issubclass(plugin, Analyzer)
+        offers: object = plugin
+        if isinstance(plugin, type) and issubclass(plugin, Analyzer):
+            offers = _Holder(plugin)
         name = name or _name_of(plugin)
         with self._lock:
             if name in self._loaded and not self._loaded[name].distribution:
                 self._registry.remove(name)
                 del self._loaded[name], self._analyzers[name]
-            self._add(_Holder(plugin) if is_analyzer else plugin, name, path=_file_of(plugin))
+            self._add(offers, name, path=_file_of(plugin))
         return plugin
 
     def __repr__(self) -> str:
@@ -288,13 +290,8 @@ class Plugins:
         )
 
     def _unknown(self, name: str) -> str:
-        known = list(self.analyzers())
-        close = difflib.get_close_matches(name, known, n=1)
-        parts = [f"no analyzer is called {name!r}"]
-        parts += [f"did you mean {close[0]!r}?"] if close else []
-        parts += [f"there are: {', '.join(known)}"] if known else []
-        parts += [] if self._loaded or self._failed else [NOT_INSTALLED]
-        return "; ".join(parts + [str(failure) for failure in self._failed])
+        parts = [unknown("analyzer", name, self.analyzers()), *map(str, self._failed)]
+        return "; ".join(parts if self._loaded or self._failed else [*parts, NOT_INSTALLED])
 
 
 @functools.cache
