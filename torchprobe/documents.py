@@ -39,8 +39,8 @@ class FrozenDict(dict[str, Any]):
         TypeError: a FrozenDict is frozen; dict(...) makes a copy that can be edited
     """
 
-    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[dict[str, Any]]]:
         return type(self), (dict(self),)

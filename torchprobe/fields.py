@@ -32,7 +32,8 @@ class Field:
 
     Raises:
         ShapeError: there are not as many axes as names.
-        SettingError: the values are no real numbers or an axis has no proper name.
+        SettingError: the values are no real numbers, the range is no pair, or an axis has no
+            proper name.
 
     Example:
         >>> Field("class channel", [[0.0, 0.5, 1.0]], range=(0, 1))
@@ -62,7 +63,7 @@ class Field:
             raise SettingError(f"axes {names!r} hold a malformed name; use letters and '_'")
         for name, value in (("axes", names), ("values", array), ("unit", unit)):
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "range", None if range is None else tuple(range))
+        object.__setattr__(self, "range", None if range is None else _checked_range(range))
 
     def __eq__(self, other: object) -> bool:
         """Whether axes, unit, range, dtype and values are the same, NaN equal to NaN."""
@@ -92,7 +93,7 @@ class Field:
     def extremes(self) -> tuple[float, float]:
         """The smallest and largest value, NaN aside; NaN where there is none."""
         known = self.values[~np.isnan(self.values)]
-        return (known.min(), known.max()) if known.size else (math.nan, math.nan)
+        return (float(known.min()), float(known.max())) if known.size else (math.nan, math.nan)
 
 
 def _frozen_array(values: Any) -> np.ndarray:
@@ -109,6 +110,15 @@ def _frozen_array(values: Any) -> np.ndarray:
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     array.setflags(write=False)
     return array.view()  # a view of a read-only array cannot be made writable again
+
+
+def _checked_range(bounds: Any) -> Range:
+    low, high = bounds if len(bounds) == 2 else (math.nan, math.nan)  # noqa: PLR2004 - a pair
+    if low is not None and high is not None and not low <= high:
+        raise SettingError(
+            f"range {bounds!r:.80} is not a pair (lowest, highest); None is no bound"
+        )
+    return low, high
 
 
 def _in_words(field: Field) -> str:

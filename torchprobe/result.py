@@ -15,7 +15,7 @@ from torchprobe.tables import array_frame, frame
 from torchprobe.wording import printable, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
 
@@ -42,7 +42,8 @@ class Result:
 
     Raises:
         ShapeError: fields or names disagree about the length of an axis.
-        SettingError: a field has a reserved name, or values outside its range.
+        SettingError: a field has a reserved name, or values outside its range; something that is
+            not a name.
 
     Example:
         >>> from torchprobe.results import Field, Result
@@ -73,6 +74,7 @@ class Result:
         }
         for name, value in frozen.items():
             object.__setattr__(self, name, value)
+        _check_texts(self)
         for name, field in self.fields.items():
             _check_name(name)
             _check_range(name, field)
@@ -92,6 +94,12 @@ class Result:
         if name not in self.fields:
             raise LayerNotFoundError(unknown("field", name, self.fields))
         return self.fields[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.fields
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fields)
 
     def __eq__(self, other: object) -> bool:
         """Whether the content is the same, NaN equal to NaN."""
@@ -146,14 +154,24 @@ def _content(result: Result) -> tuple[Any, ...]:
     return origin, result.fields, result.coords, documents
 
 
+def _check_texts(result: Result) -> None:
+    for name in ("analyzer", "layer", "grouping", "kind"):
+        value = getattr(result, name)
+        if not isinstance(value, str) and not (name == "grouping" and value is None):
+            raise SettingError(f"{name} of a result is {value!r:.80}; give its name as a string")
+
+
 def _check_name(name: Any) -> None:
     """Refuse names that attribute access could not reach, or that Python would call itself."""
-    if not isinstance(name, str) or not name or name.startswith("_") or hasattr(Result, name):
+    taken = name in Result.__dataclass_fields__ or hasattr(Result, str(name))
+    if not isinstance(name, str) or not name or name.startswith("_") or taken:
         raise SettingError(f"a field cannot be called {name!r:.80}, which is taken; rename it")
 
 
 def _check_range(name: str, field: Field) -> None:
-    low, high = field.range or (None, None)
+    if field.range is None:
+        return
+    low, high = field.range
     least, most = field.extremes
     slack = _rounding(field.values.dtype)
     below = low is not None and least < low - slack * max(1.0, abs(low))

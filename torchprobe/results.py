@@ -25,7 +25,6 @@ __all__ = ["Field", "LayerResults", "Result", "Results", "load"]
 
 LayerKey: TypeAlias = "str | tuple[str, str | None]"
 
-_KIND = "results"
 _COLUMNS = ("analyzer", "layer", "grouping", "quantity", "value")
 _MAX_LINES = 40  # of a printed table: a screenful
 _MAX_NUMBERS = 4  # of a line
@@ -87,6 +86,11 @@ class LayerResults(Mapping[LayerKey, Result]):
     def analyzer(self) -> str:
         """The analyzer's name."""
         return next((result.analyzer for result in self._each()), "")
+
+    @property
+    def kind(self) -> str:
+        """What kind of results these are: which plot draws them."""
+        return next((result.kind for result in self._each()), "")
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -221,13 +225,12 @@ class Results(Mapping[str, LayerResults]):
         """Write everything to a folder, for `load`; see `torchprobe.storage.save_arrays`.
 
         Raises:
-            OSError: disk full, no permission, ...; what was saved there before is intact.
-            SettingError: a ``torchprobe.json`` stands there that torchprobe did not write.
+            OSError: disk full, no permission, ...; nothing saved there before is damaged.
+            SettingError: something stands there that is not results of torchprobe.
         """
         arrays, packed = pack(self._results)
-        save_arrays(
-            directory, arrays, {"kind": _KIND, "results": packed, "provenance": self.provenance}
-        )
+        document = {"results": packed, "provenance": self.provenance}
+        save_arrays(directory, arrays, document, kind="results")
 
     # Two doors for convenience, the only imports from a higher floor, made when they are opened.
 
@@ -250,9 +253,7 @@ def load(directory: str | os.PathLike[str]) -> Results:
             something else than results.
         MemoryBudgetError: the arrays are larger than the free memory.
     """
-    arrays, document = load_arrays(directory)
-    if not isinstance(document, dict) or document.get("kind") != _KIND:
-        raise FileFormatError(f"{str(directory)!r} holds no results but the state of a probe")
+    arrays, document = load_arrays(directory, kind="results")
     try:
         found = unpack(arrays, document["results"])
         layers = {analyzer: LayerResults(results) for analyzer, results in found.items()}

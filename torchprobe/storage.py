@@ -52,7 +52,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def save_arrays(
-    directory: str | os.PathLike[str], arrays: Mapping[str, Tensor], document: Any
+    directory: str | os.PathLike[str],
+    arrays: Mapping[str, Tensor],
+    document: Any,
+    kind: str = "arrays",
 ) -> None:
     """Write named tensors and a document to a folder, replacing what was saved there before.
 
@@ -60,11 +63,12 @@ def save_arrays(
         directory: made if it does not exist. Files that are not torchprobe's are left alone.
         arrays: dense tensors of any real dtype; any text is a name.
         document: whatever `torchprobe.documents.freeze` accepts.
+        kind: what is saved, "results" for example; nothing replaces what is of another kind.
 
     Raises:
-        SettingError: a ``torchprobe.json`` stands there that torchprobe did not write, or an array
-            is complex, sparse or quantised.
-        OSError: disk full, no permission, ...; what was saved there before is intact.
+        SettingError: something stands there that torchprobe did not write or that is of another
+            kind; or an array is complex, sparse or quantised.
+        OSError: disk full, no permission, ...; nothing saved there before is damaged.
 
     Example:
         >>> folder = getfixture("tmp_path") / "out"
@@ -73,14 +77,14 @@ def save_arrays(
         >>> arrays["../mean"].tolist(), document["n"]
         ([1.0, 1.0, 1.0], 12)
     """
-    folder = Path(directory)
+    folder = _folder(directory)
     tensors = {name: _storable(name, tensor) for name, tensor in arrays.items()}
     document = freeze(document)
     with _explaining("save to", folder):
-        before = _arrays_in_use(folder)
+        before = _replaceable(folder, kind)
         folder.mkdir(parents=True, exist_ok=True)
         parts = _safetensors(list(tensors.values()))
-        content = _content(tensors, parts, document)
+        content = {"kind": kind, "document": document, **_arrays_content(tensors, parts)}
         after = folder / _arrays_name(content["arrays_sha256"])
         try:
             write_file(after, parts)
@@ -89,22 +93,26 @@ def save_arrays(
             _sweep(folder, {before, after})
 
 
-def load_arrays(directory: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Any]:
+def load_arrays(
+    directory: str | os.PathLike[str], kind: str = "arrays"
+) -> tuple[dict[str, Tensor], Any]:
     """The tensors and the document that `save_arrays` wrote; executes nothing, checks everything.
 
     Raises:
         FileNotFoundError: nothing was saved there.
         FileFormatError: the files are damaged, were exchanged or edited, come from a newer
-            torchprobe, or are not torchprobe's.
+            torchprobe, are not torchprobe's, or hold another kind of thing.
         MemoryBudgetError: the arrays are larger than the free memory.
     """
-    folder = Path(directory)
+    folder = _folder(directory)
     if folder.is_file():
         raise FileFormatError(
             f"{str(folder)!r} is a file; torchprobe reads the folder that save() wrote, "
             "and never unpickles"
         )
     content = _read_index(folder)
+    if content["kind"] != kind:
+        raise FileFormatError(f"{str(folder)!r} holds {content['kind']!r:.80}, not {kind!r}")
     path = folder / _arrays_name(content["arrays_sha256"])
     _check_arrays_file(path, content)
     tensors = _read_tensors(path, content["arrays"])
@@ -131,6 +139,12 @@ def write_file(path: str | os.PathLike[str], data: bytes | Iterable[_Part]) -> N
     _sync_folder(path.parent)
 
 
+def _folder(directory: str | os.PathLike[str]) -> Path:
+    if "\0" in os.fspath(directory):
+        raise SettingError(f"no folder can be called {directory!r:.200}: it has a NUL character")
+    return Path(directory)
+
+
 # -- writing
 
 
@@ -143,7 +157,7 @@ def _storable(name: str, tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().resolve_neg().contiguous()
 
 
-def _content(tensors: Mapping[str, Tensor], parts: Sequence[_Part], document: Any) -> Any:
+def _arrays_content(tensors: Mapping[str, Tensor], parts: Sequence[_Part]) -> dict[str, Any]:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
@@ -151,7 +165,6 @@ def _content(tensors: Mapping[str, Tensor], parts: Sequence[_Part], document: An
         "arrays": [{"name": name, **_kind(tensor)} for name, tensor in tensors.items()],
         "arrays_bytes": sum(map(len, parts)),
         "arrays_sha256": digest.hexdigest(),
-        "document": document,
     }
 
 
@@ -182,7 +195,7 @@ def _key(number: int) -> str:
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _arrays_name(checksum: str) -> str:
@@ -198,24 +211,39 @@ def _checksum(content: Any) -> str:
     return hashlib.sha256(dumps(content, sort_keys=True)).hexdigest()
 
 
-def _arrays_in_use(folder: Path) -> Path | None:
-    """The arrays file that the index names, if anything is saved there."""
-    if not (folder / INDEX).exists():
+def _replaceable(folder: Path, kind: str) -> Path | None:
+    """The arrays file in use, if what is saved there may be replaced."""
+    if not os.path.lexists(folder / INDEX):
         return None
     try:
-        return folder / _arrays_name(_read_index(folder)["arrays_sha256"])
+        found = _read_index(folder)["kind"]
     except FileFormatError as error:
         raise SettingError(
             f"refusing to replace {str(folder / INDEX)!r}, which this torchprobe did not write "
             f"({error}); save to another folder or remove that file"
         ) from error
+    if found != kind:
+        raise SettingError(
+            f"refusing to replace the {found!r:.80} in {str(folder)!r} by {kind!r}; save to "
+            "another folder"
+        )
+    return _arrays_in_use(folder)
+
+
+def _arrays_in_use(folder: Path) -> Path | None:
+    """The arrays file that the index names, if anything is saved there."""
+    if not os.path.lexists(folder / INDEX):
+        return None
+    return folder / _arrays_name(_read_index(folder)["arrays_sha256"])
 
 
 def _sweep(folder: Path, candidates: set[Path | None]) -> None:
     """Remove those arrays files that the index does not name, whichever step was reached."""
-    for path in candidates - {_arrays_in_use(folder), None}:
-        with suppress(OSError):  # a reader may hold it open; a file nobody names does no harm
-            path.unlink()
+    in_use = _arrays_in_use(folder)
+    for path in candidates:
+        if path is not None and path != in_use:
+            with suppress(OSError):  # a reader may hold it open; a file nobody names does no harm
+                path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -230,14 +258,14 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _explaining(action: str, path: Path) -> Iterator[None]:
-    """Say in an OSError what was being done and that nothing was lost."""
+    """Say in an OSError what was being done and that nothing was damaged."""
     try:
         yield
     except OSError as error:
         cause = error.strerror or error
         raise OSError(
             error.errno or errno.EIO,
-            f"could not {action} {str(path)!r}: {cause}; what was there before is intact",
+            f"could not {action} {str(path)!r}: {cause}; nothing saved there before was damaged",
         ) from error
 
 
@@ -283,7 +311,7 @@ def _check_head(path: Path, index: Any) -> None:
 def _is_content(content: Any) -> bool:
     return (
         isinstance(content, dict)
-        and content.keys() == {"arrays", "arrays_bytes", "arrays_sha256", "document"}
+        and content.keys() == {"kind", "document", "arrays", "arrays_bytes", "arrays_sha256"}
         and isinstance(content["arrays"], tuple)
         and all(map(_is_array_entry, content["arrays"]))
         and len({entry["name"] for entry in content["arrays"]}) == len(content["arrays"])
