@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from torchprobe.discovery import FailedPlugin
 from torchprobe.errors import LayerNotFoundError, PluginWarning
 from torchprobe.hookspecs import hookimpl
 from torchprobe.plugins import NOT_INSTALLED, Plugins
+from torchprobe.results import Field, LayerResults, Result, Results
 from torchprobe.version import __version__
 
 
@@ -153,6 +156,46 @@ def test_a_warning_is_one_line_and_warnings_are_as_before_afterwards(found, caps
         census(found, run)
     assert capsys.readouterr().err == "torchprobe: warning: two lines\n"
     assert (warnings.showwarning, list(warnings.filters)) == before
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of saved results; one layer's name would clear the screen."""
+    numbers = {"1": 0.25, "\x1b[2J": 0.5}
+    dead = [
+        Result("dead_units", layer, fields={"share": Field("", number), "dead": Field("unit", [1])})
+        for layer, number in numbers.items()
+    ]
+    Results({"dead_units": LayerResults(dead)}).save(tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_show_prints_the_numbers_of_each_layer(folder, capsys):
+    assert main(["show", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = lines[lines.index("dead_units") + 1 :]
+    assert [line.split() for line in table] == [
+        ["layer", "share"],
+        ["1", "0.25"],
+        [r"\x1b[2J", "0.50"],
+    ]
+    assert all(line.isprintable() for line in lines)
+
+
+def test_report_writes_the_page_into_the_folder_or_where_asked(folder, tmp_path, capsys):
+    for page, out in ((folder / "report.html", []), (tmp_path / "p.html", ["--out", "p.html"])):
+        with contextlib.chdir(tmp_path):
+            assert main(["report", str(folder), *out]) == 0
+        assert Path(capsys.readouterr().out.strip()).name == page.name
+        assert "0.25" in page.read_text()
+
+
+@pytest.mark.parametrize("command", ["show", "report"])
+def test_a_folder_without_results_is_an_error_of_one_line(tmp_path, capsys, command):
+    assert main([command, str(tmp_path / "nothing")]) == 2
+    err = capsys.readouterr().err
+    assert "nothing" in err
+    assert err.count("\n") == 1
 
 
 def test_our_own_commands_do_not_wait_for_plugins(found):

@@ -95,7 +95,7 @@ def undisturbed() -> Iterator[None]:
     filters. What it prints goes to standard error, so that output meant for machines stays whole.
     """
     dtype = torch.get_default_dtype()
-    device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")  # type: ignore[no-untyped-call]
+    device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
     with (
         all_generators_kept(device),
         warnings.catch_warnings(),

@@ -72,7 +72,8 @@ def torchprobe_plots() -> Mapping[str, PlotFunction]:
 
     Returns:
         Result kind (the analyzer's name, unless its results say otherwise) to the function that
-        draws the results of that kind. Import matplotlib inside that function.
+        draws the results of that kind, called as ``draw(layer_results, **options)``;
+        ``"kind:view"`` for further drawings. Import matplotlib inside that function.
     """
 
 
@@ -84,7 +85,8 @@ def torchprobe_report_sections(results: Results) -> Iterable[Section]:
         results: everything the report is about; a plugin picks what it knows.
 
     Returns:
-        Sections in the order in which they are to stand; none where nothing fits.
+        Sections in the order in which they are to stand; none where nothing fits. An analyzer
+        that no section names gets a plain one.
     """
 
 
