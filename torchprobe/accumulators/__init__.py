@@ -10,11 +10,14 @@ from torchprobe.accumulators.groups import Groups
 from torchprobe.accumulators.mean import Mean
 from torchprobe.accumulators.moments import Moments
 from torchprobe.accumulators.qr_factor import QRFactor
+from torchprobe.accumulators.sample import BoundedSample
 from torchprobe.accumulators.scatter import Scatter
+from torchprobe.accumulators.top import Top
 from torchprobe.accumulators.within_scatter import WithinScatter
 
 __all__ = [
     "Accumulator",
+    "BoundedSample",
     "Confusion",
     "Counts",
     "CrossScatter",
@@ -26,6 +29,7 @@ __all__ = [
     "QRFactor",
     "Scatter",
     "State",
+    "Top",
     "Transaction",
     "WithinScatter",
 ]

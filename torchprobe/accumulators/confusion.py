@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from torchprobe.accumulators.base import Accumulator, State
-from torchprobe.accumulators.groups import Groups
+from torchprobe.accumulators.groups import Groups, renamed
 from torchprobe.accumulators.slots import Slots, int64
 from torchprobe.errors import ShapeError
 
@@ -72,7 +72,7 @@ class Confusion(Accumulator):
 
     def relabel(self, mapping: Mapping[int, int]) -> None:
         if self.state:
-            pairs = self.state["groups"].clone().apply_(lambda label: mapping.get(label, label))
+            pairs = renamed(self.state["groups"], mapping)
             self.state = _summed(pairs, self.state["counts"])
 
     @property

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["Groups", "align", "relabelled", "union"]
+__all__ = ["Groups", "align", "relabelled", "renamed", "union"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +125,11 @@ def align(tensor: Tensor, groups: Tensor, onto: Tensor) -> Tensor:
 
 def relabelled(groups: Tensor, mapping: Mapping[int, int]) -> tuple[Tensor, Tensor]:
     """Groups renumbered and sorted again, with the order that sorts everything beside them."""
-    renamed = torch.tensor([mapping.get(int(group), int(group)) for group in groups]).long()
-    order = renamed.argsort()
-    return renamed[order], order
+    names = renamed(groups, mapping)
+    order = names.argsort()
+    return names[order], order
+
+
+def renamed(labels: Tensor, mapping: Mapping[int, int]) -> Tensor:
+    """Labels under their new numbers; those that the mapping does not name stay."""
+    return labels.clone().apply_(lambda label: mapping.get(label, label))

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PRODUCT_ROWS", "add_product_", "product", "symmetric"]
 
-PRODUCT_ROWS = 256
-"""Rows below which passing over the matrix costs more than multiplying."""
+PRODUCT_ROWS = 1024
+"""Rows multiplied at once; with fewer, passing over the matrix and waking threads would show."""
 
 
 def add_product_(matrix: Tensor, rows: Tensor) -> None:
