@@ -17,12 +17,12 @@ PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLA
 PACKAGING := pyproject.toml constraints.txt plugins  # the folder changes when a plugin comes or goes
 CHECKED := torchprobe plugins tests examples $(wildcard benchmarks)
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/torchprobe demo --out demo-out
 
-test: lint types
+test: lint types docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 lint: $(VENV)/.installed
@@ -31,6 +31,9 @@ lint: $(VENV)/.installed
 
 types: $(VENV)/.installed
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
@@ -50,6 +53,9 @@ $(VENV)/.installed: $(PACKAGING) | $(BIN)/python
 	$(PIP_INSTALL) -e ".[speech,projection,dev]"
 	@touch $@
 
-$(VENV)/.bench: $(VENV)/.installed
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+
+bench: $(VENV)/.installed
 	$(PIP_INSTALL) -e ".[bench]"
 	@touch $@
