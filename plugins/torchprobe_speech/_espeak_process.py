@@ -1,8 +1,8 @@
 """The program that speaks: run by path in a process of its own, it imports nothing of torchprobe.
 
-espeak-ng keeps global state that outlives even its own terminate and initialise (the noise of its
-fricatives, for one), so only a fresh process with a fixed seed and the same sequence of requests
-speaks the same twice.
+espeak-ng keeps global state that outlives even its own terminate and initialise (the noise of
+breathy voices, for one), so only a fresh process with a fixed seed and the same sequence of
+requests speaks the same twice.
 
     python _espeak_process.py LIBRARY DATA SEED
 

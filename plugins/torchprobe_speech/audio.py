@@ -11,30 +11,28 @@ from torchprobe.errors import FileFormatError, MissingExtraError, SettingError, 
 
 __all__ = ["audio_rate", "read_audio", "resample", "write_wav"]
 
+# by bytes a sample
+_PCM: dict[int, np.dtype[Any]] = {1: np.dtype("u1"), 2: np.dtype("<i2"), 4: np.dtype("<i4")}
 _INT16_SCALE = 32768.0
-_SOUNDFILE_KINDS = {b"fLaC": "FLAC", b"NIST": "NIST SPHERE", b"OggS": "Ogg", b"FORM": "AIFF"}
 
 
 def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
-    """Reads a file of one channel: wav by itself; FLAC, NIST SPHERE, Ogg and AIFF by soundfile.
+    """Reads a file of one channel: PCM wav by itself; FLAC, NIST SPHERE and others by soundfile.
 
     Args:
-        path: The file; its kind is told by its first bytes, not by its name, because the .WAV
-            files of TIMIT are NIST SPHERE.
+        path: The file; its kind is told by what is in it, not by its name, because the .WAV files
+            of TIMIT are NIST SPHERE.
 
     Returns:
         The samples as float32 in [-1, 1], shape [sample], and the samples per second.
 
     Raises:
         FileFormatError: The file is damaged or of no known kind.
-        MissingExtraError: The kind needs soundfile, which is not installed.
+        MissingExtraError: It is not PCM wav, and soundfile is not installed.
         ShapeError: The file has several channels.
     """
     path = Path(path)
-    if _kind(path) == "wav":
-        samples, rate = _read_wav(path)
-    else:
-        samples, rate = _with_soundfile(path, "read", dtype="float32")
+    samples, rate = _read_pcm(path) or _with_soundfile(path, "read", dtype="float32")
     if samples.ndim != 1:
         raise ShapeError(f"{path} has {samples.shape[1]} channels; convert it to one channel")
     return samples, int(rate)
@@ -45,16 +43,14 @@ def audio_rate(path: str | Path) -> int:
 
     Raises:
         FileFormatError: The file is damaged or of no known kind.
-        MissingExtraError: The kind needs soundfile, which is not installed.
+        MissingExtraError: It is not PCM wav, and soundfile is not installed.
     """
     path = Path(path)
-    if _kind(path) != "wav":
-        return int(_with_soundfile(path, "info").samplerate)
     try:
         with wave.open(str(path), "rb") as file:
             return file.getframerate()
-    except (wave.Error, EOFError):  # wave knows PCM only; scipy also reads floats
-        return _read_wav(path)[1]
+    except (wave.Error, EOFError):
+        return int(_with_soundfile(path, "info").samplerate)
 
 
 def write_wav(path: str | Path, samples: NDArray[np.floating[Any]], rate: int) -> None:
@@ -104,34 +100,27 @@ def resample(samples: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[
     return np.asarray(resampled, dtype=np.float32)
 
 
-def _kind(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(4)
-    if head in (b"RIFF", b"RIFX", b"RF64"):
-        return "wav"
-    if head in _SOUNDFILE_KINDS:
-        return _SOUNDFILE_KINDS[head]
-    raise FileFormatError(
-        f"{path} begins with {head!r}; readable are wav, {', '.join(_SOUNDFILE_KINDS.values())}"
-    )
-
-
-def _read_wav(path: Path) -> tuple[NDArray[np.float32], int]:
-    from scipy.io import wavfile
-
+def _read_pcm(path: Path) -> tuple[NDArray[np.float32], int] | None:
+    """Returns samples and rate of a wav file of plain integers, None for any other file."""
     try:
-        rate, samples = wavfile.read(path)
-    except (ValueError, EOFError, OSError) as error:
-        raise FileFormatError(f"{path} is a damaged wav file: {error}") from error
-    return _as_float(samples), rate
+        with wave.open(str(path), "rb") as file:
+            kind = _PCM.get(file.getsampwidth())
+            if kind is None:
+                return None
+            data, wanted = file.readframes(file.getnframes()), file.getnframes()
+            channels, rate = file.getnchannels(), file.getframerate()
+    except (wave.Error, EOFError):
+        return None
+    if len(data) != wanted * channels * kind.itemsize:
+        raise FileFormatError(f"{path} ends early: its header promises {wanted} samples")
+    samples = _as_float(np.frombuffer(data, dtype=kind))
+    return (samples if channels == 1 else samples.reshape(-1, channels)), rate
 
 
 def _as_float(samples: NDArray[Any]) -> NDArray[np.float32]:
     if samples.dtype == np.uint8:  # 8-bit wav is unsigned, all wider kinds are signed
         return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
-    if samples.dtype.kind == "i":
-        return samples.astype(np.float32) / -np.float32(np.iinfo(samples.dtype).min)
-    return samples.astype(np.float32)
+    return samples.astype(np.float32) / -np.float32(np.iinfo(samples.dtype).min)
 
 
 def _with_soundfile(path: Path, function: str, **options: Any) -> Any:
@@ -139,12 +128,13 @@ def _with_soundfile(path: Path, function: str, **options: Any) -> Any:
         import soundfile
     except ImportError as error:
         raise MissingExtraError(
-            f"{path} is {_kind(path)}, which soundfile reads: pip install 'torchprobe[speech]'"
+            f"{path} is not a plain PCM wav file; soundfile reads FLAC, NIST SPHERE and other "
+            "kinds: pip install 'torchprobe[speech]'"
         ) from error
     try:
         return getattr(soundfile, function)(str(path), **options)
     except soundfile.LibsndfileError as error:
         raise FileFormatError(
-            f"soundfile cannot read {path} ({_kind(path)}): {error}; shorten-compressed SPHERE "
-            "files must be expanded first, with sph2pipe"
+            f"{path} cannot be read: {error}. Is it damaged? SPHERE files compressed by shorten "
+            "must be expanded first, with sph2pipe"
         ) from error

@@ -80,7 +80,7 @@ def speak(requests: Sequence[Request], seed: int = 0) -> Generator[Speech, None,
     Args:
         requests: What to say; with the same seed, the same requests in the same order give the
             same samples, and a different order does not.
-        seed: Seeds espeak's noise.
+        seed: Seeds the noise of breathy voices; it makes no difference to most voices.
 
     Yields:
         One `Speech` a request, in order.

@@ -1,6 +1,7 @@
 """From espeak-ng's events to labelled segments in the 39 phonemes of the CMU dictionary."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,8 @@ def phoneme_segments(speech: Speech) -> tuple[Segment, ...]:
 
 def word_segments(speech: Speech, text: str) -> tuple[Segment, ...]:
     """Returns the words of what espeak-ng said, at its own rate."""
-    end_of_speech = max((start for start, _ in speech.phonemes[-2:]), default=len(speech.samples))
+    pauses = takewhile(lambda event: _phonemes(event[1]) == (SILENCE,), reversed(speech.phonemes))
+    end_of_speech = min((start for start, _ in pauses), default=len(speech.samples))
     starts = [start for start, _ in speech.words]
     return tuple(
         Segment(start, end, text[slice(*characters)])

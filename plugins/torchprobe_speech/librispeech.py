@@ -30,10 +30,10 @@ def read_librispeech(folder: str | Path) -> tuple[Utterance, ...]:
     transcripts = sorted(root.rglob("*.trans.txt"))
     if not transcripts:
         raise FileFormatError(f"no .trans.txt below {root}; give a folder such as dev-clean")
-    return tuple(utterance for path in transcripts for utterance in _chapter(root, path))
+    return tuple(utterance for path in transcripts for utterance in _chapter(path))
 
 
-def _chapter(root: Path, transcript: Path) -> Iterator[Utterance]:
+def _chapter(transcript: Path) -> Iterator[Utterance]:
     for number, line in enumerate(transcript.read_text("utf-8").splitlines(), 1):
         key, _, text = line.strip().partition(" ")
         path = transcript.with_name(f"{key}.flac")
@@ -43,7 +43,7 @@ def _chapter(root: Path, transcript: Path) -> Iterator[Utterance]:
                 f"{path.name} beside it"
             )
         yield Utterance(
-            name=path.relative_to(root).with_suffix("").as_posix(),
+            name="/".join([*key.split("-")[:-1], key]),
             speaker=key.partition("-")[0],
             text=text.lower(),
             rate=audio_rate(path),

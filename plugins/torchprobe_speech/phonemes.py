@@ -7,8 +7,20 @@ from types import MappingProxyType
 
 from torchprobe.errors import LabelError
 
-__all__ = ["CATEGORIES", "CMU40", "INVENTORIES", "MANNERS", "SILENCE", "TIMIT39", "TIMIT61",
-           "Inventory", "category", "inventory", "manner"]  # fmt: skip
+__all__ = [
+    "CATEGORIES",
+    "CMU40",
+    "INVENTORIES",
+    "MANNERS",
+    "RELEASES",
+    "SILENCE",
+    "TIMIT39",
+    "TIMIT61",
+    "Inventory",
+    "category",
+    "inventory",
+    "manner",
+]
 
 SILENCE = "sil"
 
@@ -45,6 +57,12 @@ _ALLOPHONES = {
     "nx": "n", "eng": "ng", "hv": "hh", "h#": SILENCE, "pau": SILENCE, "epi": SILENCE,
 }  # fmt: skip
 _STOPS = "bdgptk"
+
+RELEASES = {
+    "bcl": ("b",), "dcl": ("d", "jh"), "gcl": ("g",), "pcl": ("p",), "tcl": ("t", "ch"),
+    "kcl": ("k",),
+}  # fmt: skip
+"""TIMIT's closures and the phonemes that each may release into."""
 
 
 def manner(symbol: str) -> str:
@@ -98,7 +116,7 @@ class Inventory:
     @cached_property
     def indices(self) -> Mapping[str, int]:
         """The index of each class."""
-        return MappingProxyType({symbol: index for index, symbol in enumerate(self.symbols)})
+        return {symbol: index for index, symbol in enumerate(self.symbols)}
 
     def __len__(self) -> int:
         return len(self.symbols)

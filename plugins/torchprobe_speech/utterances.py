@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torchprobe.errors import LabelError, SettingError
 
 from .audio import read_audio
-from .phonemes import Inventory, manner
+from .phonemes import RELEASES, Inventory
 
 __all__ = ["ID_BITS", "Segment", "Utterance", "fold_segments", "labels_at"]
 
@@ -102,10 +102,10 @@ def fold_segments(segments: Sequence[Segment], inventory: Inventory) -> tuple[Se
     for segment in segments:
         label = inventory.fold(segment.label)
         start = segment.start
-        if closure is not None and manner(segment.label) in ("stop", "affricate"):
+        if closure is not None and segment.label in RELEASES[closure.label]:
             folded.pop()
             start = closure.start
-        closure = segment if inventory.joins_closures and segment.label.endswith("cl") else None
+        closure = segment if inventory.joins_closures and segment.label in RELEASES else None
         if label is not None:
             folded.append(Segment(start, segment.end, label))
     return tuple(folded)
