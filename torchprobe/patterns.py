@@ -21,7 +21,7 @@ class Pattern:
     Example:
         >>> pattern = Pattern.parse("!rnn.*[1]@2")
         >>> pattern.name, pattern.path, pattern.call, pattern.exclude
-        ('rnn.*', '[1]', 2, True)
+        ('rnn.*', '[1]', 1, True)
     """
 
     text: str
@@ -29,12 +29,12 @@ class Pattern:
     path: str = ""
     """Part of the output, ``""`` for all of it."""
     call: int | None = None
-    """Which call of one forward pass, counted from 1; None for every call."""
+    """Which call of one forward pass, counted from 0; None for every call."""
     exclude: bool = field(default=False)
 
     @classmethod
     def parse(cls, text: str, names: frozenset[str] = frozenset()) -> Pattern:
-        """The pattern written as ``text``; a name that exists as it stands is taken as it stands."""
+        """The pattern written as ``text``; what is a name as it stands is that name."""
         if text in names:
             return cls(text, text)
         exclude = text.startswith("!")
@@ -42,9 +42,9 @@ class Pattern:
         if body in names:
             return cls(text, body, exclude=exclude)
         match = _TAIL.fullmatch(body)
-        assert match is not None  # noqa: S101 - every part may be empty
+        assert match is not None
         call = match["call"]
-        number = None if call in (None, "*") else int(call)
+        number = None if call in (None, "*") else int(call) - 1
         return cls(text, match["name"], match["path"], number, exclude)
 
     @cached_property
@@ -70,7 +70,7 @@ class Pattern:
         return name == self.name or (self.is_glob and self._name.fullmatch(name) is not None)
 
     def matches_part(self, path: str, call: int | None) -> bool:
-        """Whether one part of the output of one call (from 1; None for unknown) is meant.
+        """Whether one part of the output of one call (from 0; None for unknown) is meant.
 
         A part includes its own parts: ``[1]`` means ``[1][0]`` and ``[1][1]``. A module that
         returns its tensor bare has it as ``[0]`` too, since the same model may return a tuple in

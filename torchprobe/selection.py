@@ -50,13 +50,13 @@ class Selection:
     """By layer, the exclusions of parts or calls."""
     _met: set[str] = field(default_factory=set, compare=False, repr=False)
 
-    def wants(self, name: str, path: str = "", call: int | None = 1) -> bool:
+    def wants(self, name: str, path: str = "", call: int | None = 0) -> bool:
         """Whether one part of a layer's output is wanted.
 
         Args:
             name: canonical name, or that of the input.
             path: as `torchprobe.outputs.leaves` gives it: "", "[0]", "[1][0]".
-            call: which call of this forward pass, counted from 1; None where unknown.
+            call: which call of this forward pass, from 0 (``act@2`` is call 1); None: unknown.
         """
         if name not in self.modules and not (self.input and name == self.input_name):
             return False
@@ -143,7 +143,7 @@ def select(model: nn.Module, selector: Selector | None = None) -> Selection:
         >>> list(select(model, ["*", "!1", "!model"]).modules)
         ['0', '2']
     """
-    modules = _Modules(model)
+    modules = Modules(model)
     patterns, predicates = _sorted_out(selector, modules.names)
     chosen = modules.chosen([p for p in patterns if not p.exclude], predicates)
     unwanted = modules.by_layer([p for p in patterns if p.exclude])
@@ -171,7 +171,7 @@ def _sorted_out(
 ) -> tuple[list[Pattern], list[Predicate]]:
     """A selector's patterns and its predicates."""
     alone = isinstance(selector, (str, type, nn.Module)) or not isinstance(selector, Iterable)
-    choices = [] if selector is None else [selector] if alone else list(selector)  # type: ignore[arg-type]
+    choices = [] if selector is None else [selector] if alone else list(selector)
     patterns = [Pattern.parse(choice, names) for choice in choices if isinstance(choice, str)]
     return patterns, [_predicate(choice) for choice in choices if not isinstance(choice, str)]
 
@@ -189,7 +189,7 @@ def _predicate(choice: object) -> Predicate:
     )
 
 
-class _Modules:
+class Modules:
     """A model's modules, and which of them patterns and predicates mean."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -215,11 +215,11 @@ class _Modules:
         """By layer, the patterns that mean it."""
         layers: dict[str, tuple[Pattern, ...]] = {}
         for pattern in patterns:
-            for name in self._meant(pattern):
+            for name in self.meant(pattern):
                 layers[name] = (*layers.get(name, ()), pattern)
         return layers
 
-    def _meant(self, pattern: Pattern) -> list[str]:
+    def meant(self, pattern: Pattern) -> list[str]:
         """The layers a pattern means, by canonical name.
 
         Other names of a shared module count too, except where a glob excludes: ``!decoder.*``
@@ -249,7 +249,7 @@ class _Modules:
         return called
 
     def _default(self) -> list[str]:
-        """Modules that call no other; attention with its projection, which it never calls, as one."""
+        """Modules that call no other; attention and the projection it never calls are one."""
         opaque = [name for name, module in self.modules.items() if _is_attention(module)]
         called = [
             name

@@ -9,7 +9,7 @@ from torch import nn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Rule", "input_rule", "output_rule"]
+__all__ = ["Rule", "input_rule", "keeps_leading", "nothing", "output_rule"]
 
 Names: TypeAlias = tuple[str | None, ...]
 
@@ -51,7 +51,12 @@ def input_rule(module: nn.Module, index: int, rank: int) -> Rule:
     types = _torch_types(module)
     if _OTHER_INPUT.isdisjoint(types) and index < max(_INPUTS.get(name, 1) for name in types):
         return output_rule(module, "", rank, rank)
-    return _nothing(rank)
+    return nothing(rank)
+
+
+def keeps_leading(module: nn.Module) -> bool:
+    """Whether a module leaves all axes but the last as they are."""
+    return not _KEEP_LEADING.isdisjoint(_torch_types(module))
 
 
 class _Part(NamedTuple):
@@ -76,13 +81,14 @@ def _usual(names: str) -> Rule:
     return Rule((None,) * len(usual), usual)
 
 
-def _nothing(rank: int) -> Rule:
+def nothing(rank: int) -> Rule:
+    """Nothing is known of so many axes."""
     return Rule((None,) * rank, (None,) * rank)
 
 
 def _unknown(_: nn.Module, rank: int, __: _Part) -> Rule:
     """A vector is channels, a matrix samples of them; of more axes nothing is known."""
-    return {1: _usual("channel"), 2: _usual("sample channel")}.get(rank, _nothing(rank))
+    return {1: _usual("channel"), 2: _usual("sample channel")}.get(rank, nothing(rank))
 
 
 def _channel_last(_: nn.Module, rank: int, __: _Part) -> Rule:
@@ -98,7 +104,7 @@ def _layer_norm(module: nn.Module, rank: int, part: _Part) -> Rule:
 def _batched_channels(_: nn.Module, rank: int, __: _Part) -> Rule:
     """Samples, channels (each with its own parameters), then positions of any kind."""
     if rank < 2:  # noqa: PLR2004 - sample and channel
-        return _nothing(rank)
+        return nothing(rank)
     usual = f"sample channel {_SPATIAL.get(rank - 2, '')}".split()
     sure = ("sample", "channel", *(None,) * (rank - 2))
     return Rule(sure, tuple(usual) if len(usual) == rank else sure)
@@ -117,34 +123,32 @@ def _spatial(dims: int, *, sure: bool) -> Callable[[nn.Module, int, _Part], Rule
 
 
 def _any_spatial(_: nn.Module, rank: int, __: _Part) -> Rule:
-    return (
-        _usual(f"sample channel {_SPATIAL[rank - 2]}") if rank - 2 in _SPATIAL else _nothing(rank)
-    )
+    return _usual(f"sample channel {_SPATIAL[rank - 2]}") if rank - 2 in _SPATIAL else nothing(rank)
 
 
 def _pixels(_: nn.Module, rank: int, __: _Part) -> Rule:
     images = {3: "channel height width", 4: "sample channel height width"}
-    return _sure(images[rank]) if rank in images else _nothing(rank)
+    return _sure(images[rank]) if rank in images else nothing(rank)
 
 
 def _unfolded(_: nn.Module, rank: int, __: _Part) -> Rule:
-    return {2: _sure("channel token"), 3: _sure("sample channel token")}.get(rank, _nothing(rank))
+    return {2: _sure("channel token"), 3: _sure("sample channel token")}.get(rank, nothing(rank))
 
 
 def _sequence(position: str, *, batch_first: bool, rank: int) -> Rule:
     batched = f"sample {position} channel" if batch_first else f"{position} sample channel"
-    return {3: _sure(batched), 2: _sure(f"{position} channel")}.get(rank, _nothing(rank))
+    return {3: _sure(batched), 2: _sure(f"{position} channel")}.get(rank, nothing(rank))
 
 
 def _recurrent(module: nn.Module, rank: int, part: _Part) -> Rule:
     """Outputs follow batch_first; states are [layers and directions, sample, channel] always."""
     if part.main:
         return _sequence("time", batch_first=bool(module.batch_first), rank=rank)
-    return {3: _sure("stack sample channel"), 2: _sure("stack channel")}.get(rank, _nothing(rank))
+    return {3: _sure("stack sample channel"), 2: _sure("stack channel")}.get(rank, nothing(rank))
 
 
 def _cell(_: nn.Module, rank: int, __: _Part) -> Rule:
-    return {1: _sure("channel"), 2: _sure("sample channel")}.get(rank, _nothing(rank))
+    return {1: _sure("channel"), 2: _sure("sample channel")}.get(rank, nothing(rank))
 
 
 def _attention(module: nn.Module, rank: int, part: _Part) -> Rule:
@@ -156,7 +160,7 @@ def _attention(module: nn.Module, rank: int, part: _Part) -> Rule:
         names.remove("sample")
     if rank < len(names):  # averaged over heads
         names.remove("head")
-    return _sure(" ".join(names)) if rank == len(names) else _nothing(rank)
+    return _sure(" ".join(names)) if rank == len(names) else nothing(rank)
 
 
 def _transformer(module: nn.Module, rank: int, _: _Part) -> Rule:
@@ -164,7 +168,7 @@ def _transformer(module: nn.Module, rank: int, _: _Part) -> Rule:
     attentions = (part for part in module.modules() if isinstance(part, nn.MultiheadAttention))
     first = next(attentions, None)
     if first is None:
-        return _nothing(rank)
+        return nothing(rank)
     return _sequence("token", batch_first=first.batch_first, rank=rank)
 
 
@@ -188,9 +192,10 @@ def _rules() -> dict[str, _RuleFunction]:
     for dims in _SPATIAL:
         sure = f"Conv{dims}d ConvTranspose{dims}d InstanceNorm{dims}d"
         usual = (
-            f"MaxPool{dims}d MaxUnpool{dims}d AvgPool{dims}d LPPool{dims}d FractionalMaxPool{dims}d "
-            f"AdaptiveMaxPool{dims}d AdaptiveAvgPool{dims}d Dropout{dims}d ConstantPad{dims}d "
-            f"ReflectionPad{dims}d ReplicationPad{dims}d ZeroPad{dims}d CircularPad{dims}d"
+            f"MaxPool{dims}d MaxUnpool{dims}d AvgPool{dims}d LPPool{dims}d Dropout{dims}d "
+            f"FractionalMaxPool{dims}d AdaptiveMaxPool{dims}d AdaptiveAvgPool{dims}d "
+            f"ConstantPad{dims}d ReflectionPad{dims}d ReplicationPad{dims}d ZeroPad{dims}d "
+            f"CircularPad{dims}d"
         )
         by_names |= {sure: _spatial(dims, sure=True), usual: _spatial(dims, sure=False)}
     return {name: rule for names, rule in by_names.items() for name in names.split()}
@@ -202,6 +207,7 @@ _INPUTS = {
     "Bilinear": 2,
     "MultiheadAttention": 3,
     "Transformer": 2,
-    "TransformerDecoderLayer": 2,
     "TransformerDecoder": 2,
+    "TransformerDecoderLayer": 2,
 }
+_KEEP_LEADING = {"Linear", "LayerNorm", "RMSNorm"}

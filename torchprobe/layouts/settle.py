@@ -1,0 +1,106 @@
+"""Makes one naming of a tensor's axes out of what is known of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torchprobe.layouts.atoms import Label, Strength, known, single
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torchprobe.layouts.atoms import Axis
+    from torchprobe.layouts.rules import Rule
+
+__all__ = ["contradictions", "settle"]
+
+
+def settle(axes: Sequence[Axis], rule: Rule) -> list[Label | None]:
+    """The best name for each axis, None where it cannot be told.
+
+    Of each axis counts, in this order: what the module's type leaves no doubt about; what the data
+    flow says (the maker of the axis, then whoever else met it); what is usual after modules of
+    this type. Names that only follow from the others come last: a single unnamed axis beside
+    samples and positions holds the channels; attention weights, with the same axis twice, have
+    queries and, as channels, keys.
+    """
+    labels = [
+        Label(sure, Strength.SURE) if sure else known(axis)
+        for axis, sure in zip(axes, rule.sure, strict=True)
+    ]
+    _keep_one_channel(labels, axes, rule)
+    _fill(labels, axes, rule)
+    _find_channel(labels)
+    _name_positions(labels)
+    return labels
+
+
+def contradictions(axes: Sequence[Axis]) -> list[str]:
+    """What modules disagree about."""
+    found = (atom.role.contradiction() for axis in axes if (atom := single(axis)))
+    return [text for text in found if text]
+
+
+def _names(labels: Sequence[Label | None]) -> list[str | None]:
+    return [label.name if label else None for label in labels]
+
+
+def _keep_one_channel(labels: list[Label | None], axes: Sequence[Axis], rule: Rule) -> None:
+    """Channels of an earlier layer may be positions here: a mixer's linear layer over tokens."""
+    claimed = [at for at, name in enumerate(_names(labels)) if name == "channel"]
+    if len(claimed) < 2:  # noqa: PLR2004 - no contest
+        return
+    if "channel" in rule.sure:
+        kept = rule.sure.index("channel")
+    else:
+        kept = max(claimed, key=lambda at: (labels[at].strength, _count(axes[at]), at))  # type: ignore[union-attr]
+    for at in claimed:
+        if at != kept:
+            labels[at] = next(_other_names(axes[at], labels), None)
+
+
+def _count(axis: Axis) -> int:
+    atom = single(axis)
+    return atom.role.count("channel") if atom else 0
+
+
+def _other_names(axis: Axis, labels: Sequence[Label | None]) -> Iterator[Label]:
+    atom = single(axis)
+    taken = {"channel", *_names(labels)}
+    yield from (label for label in (atom.role.labels() if atom else ()) if label.name not in taken)
+
+
+def _fill(labels: list[Label | None], axes: Sequence[Axis], rule: Rule) -> None:
+    """Usual names for what is unknown, those first that stand in front."""
+    free = [name for name in rule.usual if name and name not in _names(labels)]
+    for at, label in enumerate(labels):
+        if label is None and free and not contradictions([axes[at]]):
+            labels[at] = Label(free.pop(0), Strength.USUAL)
+
+
+def _find_channel(labels: list[Label | None]) -> None:
+    names = _names(labels)
+    if "channel" in names or not names:
+        return
+    last = len(names) - 1
+    if names.count(None) == 1 and last > 0:
+        labels[names.index(None)] = Label("channel", Strength.USUAL)
+    elif None not in names and (names.count(names[last]) > 1 or last == 1):
+        labels[last] = Label("channel", Strength.USUAL)
+        twin = names.index(names[last])
+        if twin != last and names[last] != "sample":
+            labels[twin] = Label("query", Strength.USUAL)
+
+
+def _name_positions(labels: list[Label | None]) -> None:
+    """A name for the rest once samples and channels are told, and no name twice."""
+    if {"sample", "channel"} <= set(_names(labels)):
+        labels[:] = [label or Label("position", Strength.USUAL) for label in labels]
+    for at, label in enumerate(labels):
+        if label and label.name in _names(labels[:at]):
+            labels[at] = Label(_numbered(label.name, _names(labels)), Strength.USUAL)
+
+
+def _numbered(name: str, taken: Sequence[str | None]) -> str:
+    name = "position" if name == "sample" else name
+    return next(new for n in range(2, 99) if (new := f"{name}_{n}") not in taken)
