@@ -170,10 +170,18 @@ def _sorted_out(
     selector: Selector | None, names: frozenset[str]
 ) -> tuple[list[Pattern], list[Predicate]]:
     """A selector's patterns and its predicates."""
-    alone = isinstance(selector, (str, type, nn.Module)) or not isinstance(selector, Iterable)
-    choices = [] if selector is None else [selector] if alone else list(selector)
+    choices = _choices(selector)
     patterns = [Pattern.parse(choice, names) for choice in choices if isinstance(choice, str)]
     return patterns, [_predicate(choice) for choice in choices if not isinstance(choice, str)]
+
+
+def _choices(selector: Selector | None) -> list[object]:
+    """A selector as a list; containers of modules are modules, not lists of choices."""
+    if selector is None:
+        return []
+    if isinstance(selector, (str, type, nn.Module)) or not isinstance(selector, Iterable):
+        return [selector]
+    return list(selector)
 
 
 def _predicate(choice: object) -> Predicate:
@@ -182,7 +190,7 @@ def _predicate(choice: object) -> Predicate:
     if isinstance(choice, nn.Module):
         return _Itself(choice)
     if callable(choice):
-        return choice  # type: ignore[no-any-return]
+        return choice
     raise SettingError(
         f"layers: {choice!r} is no selector; pass names or globs ('blocks.*'), types (nn.ReLU), "
         "modules, or a predicate of (name, module)"

@@ -44,57 +44,58 @@ class _Claim:
     source: str
 
 
+@dataclass(eq=False)
 class Role:
     """What an axis is, wherever it turns up; roles found to be one are united for good."""
 
-    def __init__(self) -> None:
-        self._claims: dict[str, _Claim] = {}
-        self._one_with: Role | None = None
+    claims: dict[str, _Claim] = field(default_factory=dict)
+    """By name, who calls the axis so; only kept by the first of united roles, see `first`."""
+    united_with: Role | None = None
 
-    def _root(self) -> Role:
-        root = self
-        while root._one_with is not None:
-            root = root._one_with
-        return root
+    @property
+    def first(self) -> Role:
+        """The one that speaks for all that are united."""
+        role = self
+        while role.united_with is not None:
+            role = role.united_with
+        return role
 
     def claim(self, label: Label, source: str) -> None:
         """Note that a module calls this axis by a name."""
-        self._root()._add(label.name, _Claim(label.strength, 1, source))
+        self.first.add(label.name, _Claim(label.strength, 1, source))
 
-    def _add(self, name: str, claim: _Claim) -> None:
-        known = self._claims.get(name)
+    def add(self, name: str, claim: _Claim) -> None:
+        """Count a name, or trust it more than before."""
+        known = self.claims.get(name)
         if known is None or claim.strength > known.strength:
-            self._claims[name] = claim
+            self.claims[name] = claim
         elif claim.strength == known.strength:
             known.count += claim.count
 
     def unite(self, other: Role) -> None:
         """Make this and another role one."""
-        mine, yours = self._root(), other._root()
-        if mine is not yours:
-            mine._absorb(yours)
-
-    def _absorb(self, other: Role) -> None:
-        for name, claim in other._claims.items():
-            self._add(name, claim)
-        other._one_with, other._claims = self, {}
+        mine, yours = self.first, other.first
+        if mine is yours:
+            return
+        for name, claim in yours.claims.items():
+            mine.add(name, claim)
+        yours.united_with, yours.claims = mine, {}
 
     def labels(self) -> list[Label]:
         """What the axis is called, the most trusted and most frequent name first."""
-        claims = self._root()._claims.items()
+        claims = self.first.claims.items()
         ranked = sorted(claims, key=lambda item: (-item[1].strength, -item[1].count))
         return [Label(name, claim.strength) for name, claim in ranked]
 
     def count(self, name: str) -> int:
         """How often the axis was called by a name."""
-        claim = self._root()._claims.get(name)
+        claim = self.first.claims.get(name)
         return claim.count if claim else 0
 
     def contradiction(self) -> str:
         """Who says this is the sample axis and who, as trusted, says it is not; "" where none."""
-        claims = self._root()._claims
-        sample = claims.get("sample")
-        for name, claim in claims.items():
+        sample = self.first.claims.get("sample")
+        for name, claim in self.first.claims.items():
             if sample and claim is not sample and claim.strength == sample.strength:
                 return f"{sample.source!r} calls an axis sample that {claim.source!r} calls {name}"
         return ""
