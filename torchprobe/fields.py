@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from torchprobe.errors import SettingError, ShapeError
+from torchprobe.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ class Field:
 
     Example:
         >>> Field("class channel", [[0.0, 0.5, 1.0]], range=(0, 1))
-        class channel  [1, 3] float64, 0..1
+        class channel  [1, 3] float64 (0..1)
     """
 
     axes: tuple[str, ...]
@@ -52,17 +53,12 @@ class Field:
         unit: str = "",
         range: Range | None = None,  # noqa: A002 - the word users look for
     ) -> None:
-        names = tuple(axes.split() if isinstance(axes, str) else axes)
+        if not isinstance(unit, str):
+            raise SettingError(f"unit {unit!r:.80} is no text; e.g. 'ms', or '' for pure numbers")
         array = _frozen_array(values)
-        if len(names) != array.ndim:
-            raise ShapeError(
-                f"axes {' '.join(names)!r} do not fit values of shape "
-                f"{array.shape}; name every axis, e.g. 'class channel', or '' for a number"
-            )
-        if not all(isinstance(name, str) and name.isidentifier() for name in names):
-            raise SettingError(f"axes {names!r} hold a malformed name; use letters and '_'")
-        for name, value in (("axes", names), ("values", array), ("unit", unit)):
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "axes", _checked_axes(axes, array.shape))
+        object.__setattr__(self, "values", array)
+        object.__setattr__(self, "unit", unit)
         object.__setattr__(self, "range", None if range is None else _checked_range(range))
 
     def __eq__(self, other: object) -> bool:
@@ -112,6 +108,18 @@ def _frozen_array(values: Any) -> np.ndarray:
     return array.view()  # a view of a read-only array cannot be made writable again
 
 
+def _checked_axes(axes: str | Sequence[str], shape: tuple[int, ...]) -> tuple[str, ...]:
+    names = tuple(axes.split() if isinstance(axes, str) else axes)
+    if not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise SettingError(f"axes {names!r:.200} hold a malformed name; use letters and '_'")
+    if len(names) != len(shape):
+        raise ShapeError(
+            f"axes {' '.join(names)!r} do not fit values of shape {shape}; name every axis, "
+            "e.g. 'class channel', or '' for a number"
+        )
+    return names
+
+
 def _checked_range(bounds: Any) -> Range:
     low, high = bounds if len(bounds) == 2 else (math.nan, math.nan)  # noqa: PLR2004 - a pair
     if low is not None and high is not None and not low <= high:
@@ -127,8 +135,8 @@ def _in_words(field: Field) -> str:
         text = f"{field.item:.6g}" if field.values.dtype.kind == "f" else str(field.item)
     else:
         text = f"{' '.join(field.axes)}  {list(field.values.shape)} {field.values.dtype}"
-    text += f" {field.unit}" if field.unit else ""
+    text += f" {printable(field.unit)}" if field.unit else ""
     if field.range is None:
         return text
     low, high = ("" if bound is None else f"{bound:g}" for bound in field.range)
-    return f"{text}, {low}..{high}"
+    return f"{text} ({low}..{high})"

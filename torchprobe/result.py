@@ -68,8 +68,8 @@ class Result:
         frozen = {
             "fields": FrozenDict(self.fields),
             "coords": FrozenDict({a: tuple(map(str, names)) for a, names in self.coords.items()}),
-            "settings": freeze(self.settings),
-            "provenance": freeze(self.provenance),
+            "settings": FrozenDict(freeze(self.settings)),
+            "provenance": FrozenDict(freeze(self.provenance)),
             "kind": self.kind or self.analyzer,
         }
         for name, value in frozen.items():

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torchprobe.archive import pack, unpack
-from torchprobe.documents import dumps, freeze
+from torchprobe.documents import FrozenDict, dumps, freeze
 from torchprobe.errors import FileFormatError, LayerNotFoundError, SettingError
 from torchprobe.fields import Field
 from torchprobe.result import Result
@@ -153,7 +153,7 @@ class Results(Mapping[str, LayerResults]):
         self, results: Mapping[str, LayerResults], provenance: Mapping[str, Any] | None = None
     ) -> None:
         self._results = dict(results)
-        self._provenance = freeze(provenance or {})
+        self._provenance = FrozenDict(freeze(provenance or {}))
 
     def __getitem__(self, analyzer: str) -> LayerResults:
         if analyzer not in self._results:
@@ -186,8 +186,7 @@ class Results(Mapping[str, LayerResults]):
     @property
     def provenance(self) -> Mapping[str, Any]:
         """Where the numbers come from, for the run as a whole; each `Result` has its own."""
-        provenance: Mapping[str, Any] = self._provenance
-        return provenance
+        return self._provenance
 
     @property
     def complete(self) -> bool:
@@ -239,9 +238,9 @@ class Results(Mapping[str, LayerResults]):
         self[analyzer]  # a typo is told here
         return import_module("torchprobe.plotting").plot(self, analyzer, **options)
 
-    def report(self, path: str | os.PathLike[str]) -> Any:
+    def report(self, path: str | os.PathLike[str], **options: Any) -> Any:
         """Write everything as one self-contained HTML page; see `torchprobe.report.write`."""
-        return import_module("torchprobe.report").write(self, path)
+        return import_module("torchprobe.report").write(self, path, **options)
 
 
 def load(directory: str | os.PathLike[str]) -> Results:

@@ -195,7 +195,8 @@ def _key(number: int) -> str:
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.reshape(-1).view(torch.uint8).numpy().data
+    flat = tensor.as_strided((tensor.numel(),), (1,))  # one element may keep any stride
+    return flat.view(torch.uint8).numpy().data
 
 
 def _arrays_name(checksum: str) -> str:
