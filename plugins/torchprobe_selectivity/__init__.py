@@ -9,8 +9,9 @@ from torchprobe_selectivity.analyzer import ClassSelectivity
 from torchprobe_selectivity.plots import draw_clustergram, draw_counts
 
 if TYPE_CHECKING:
-    from torchprobe import Analyzer
+    from torchprobe import Analyzer, Results
     from torchprobe.plotting import PlotFunction
+    from torchprobe.report import Section
 
 __all__ = ["ClassSelectivity"]
 
@@ -28,3 +29,11 @@ def torchprobe_plots() -> dict[str, PlotFunction]:
         "class_selectivity": draw_counts,
         "class_selectivity:clustergram": draw_clustergram,
     }
+
+
+@hookimpl
+def torchprobe_report_sections(results: Results) -> list[Section]:
+    """Say what class selectivity found."""
+    from torchprobe_selectivity.section import describe  # torchprobe.report, once it is needed
+
+    return [describe(each) for each in results.values() if each.kind == ClassSelectivity.name]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from torchprobe import plotting
-from torchprobe.errors import SettingError
 from torchprobe.plotting import Tree
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def draw_counts(results: LayerResults, name: str = "n_clusters") -> Figure:
     }
     ylabel, subtitle = named.get(name, (name, ""))
     return plotting.quantity(
-        results, name, ylabel=ylabel, title="Class selectivity", subtitle=subtitle
+        results, name, ylabel=ylabel, title="Class selectivity", subtitle=subtitle, from_zero=True
     )
 
 
@@ -53,13 +52,12 @@ def draw_clustergram(
 
     Args:
         results: of class selectivity.
-        layer: which; need not be said where there is but one.
+        layer: which; the last by default.
         grouping: which, where there are several.
         categories: class name → category, shown beside the names and explained in a legend.
 
     Raises:
-        SettingError: there are several layers and none was named.
-        LayerNotFoundError: no such layer or grouping.
+        LayerNotFoundError: no such layer or grouping, or several groupings and none was named.
     """
     result = _one(results, layer, grouping)
     units = len(result.node_order)
@@ -95,12 +93,7 @@ def subtitle(result: Result) -> str:
 def _one(results: LayerResults, layer: str | None, grouping: str | None) -> Result:
     if grouping is not None:
         results = results.grouping(grouping)
-    if layer is not None:
-        return results[layer]
-    if len(results.layers) != 1:
-        known = ", ".join(map(repr, results.layers))
-        raise SettingError(f"a clustergram shows one layer; say which: layer= one of {known}")
-    return results[results.layers[0]]
+    return results[layer or results.layers[-1]]
 
 
 def _tree(result: Result, name: str) -> Tree | None:

@@ -59,7 +59,9 @@ def clustered(profiles: Array, what: str, across: str, method: Method, most: int
     if profiles.shape[1] < 2:  # noqa: PLR2004 - a single value correlates with nothing
         return _unclustered(constant, f"{what} are not clustered: there are no two {across}")
     constant[finite] = _constant(profiles[finite])
-    notes = _notes(~finite, f"{what} not clustered because they hold NaN or infinity")
+    notes = _notes(
+        np.logical_not(finite), f"{what} not clustered because they hold NaN or infinity"
+    )
     live = finite & ~constant
     if live.sum() > most:
         reason = f"{live.sum():,} {what} are not clustered: more than max_nodes={most:,}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from torchprobe.errors import ShapeError
+from torchprobe.errors import InsufficientDataError, ShapeError
 from torchprobe.plotting.dendrogram import Tree, draw_tree
 from torchprobe.plotting.style import (
     INK,
@@ -74,6 +74,7 @@ def clustergram(
 
     Raises:
         ShapeError: values is no matrix, or the names or clusters do not fit it.
+        InsufficientDataError: there is no row or no column.
 
     Example:
         >>> tree = Tree(np.array([[0, 1, 0.3, 2.0]]), np.array([1, 0]))
@@ -146,6 +147,10 @@ def _matrix(values: ArrayLike, names: Sequence[str] | None, clusters: ArrayLike 
     matrix = np.asarray(values, dtype=np.float64)
     if matrix.ndim != 2:  # noqa: PLR2004
         raise ShapeError(f"a clustergram shows a matrix [row, column], not shape {matrix.shape}")
+    if matrix.size == 0:
+        raise InsufficientDataError(
+            f"there is nothing to show: the matrix has shape {matrix.shape}"
+        )
     for what, given, size in (("row names", names, 0), ("clusters", clusters, 1)):
         if given is not None and len(np.asarray(given)) != matrix.shape[size]:
             raise ShapeError(f"{len(np.asarray(given))} {what} for a matrix shaped {matrix.shape}")
@@ -178,7 +183,7 @@ def _draw_map(axes: Axes, shown: Matrix, symmetric: bool | None) -> AxesImage:
     for spine in axes.spines.values():
         spine.set(visible=True, color="#d1d5db", linewidth=0.6)
     return axes.imshow(
-        shown if shown.size else np.full((1, 1), np.nan),
+        shown,
         aspect="auto",
         cmap=colour_map(symmetric=symmetric),
         vmin=-most if symmetric else min(0.0, float(finite.min(initial=0.0))),

@@ -57,10 +57,9 @@ def plot(
         'size'
     """
     layers = _layers(results, analyzer)
-    kind = next((result.kind for result in layers.values()), "")
-    offered = _offered(kind)
+    offered = _offered(layers.kind)
     if view not in offered:
-        raise SettingError(unknown(f"view of {kind!r}", view, offered))
+        raise SettingError(unknown(f"view of {layers.kind!r}", view, offered))
     draw = offered[view]
     try:
         inspect.signature(draw).bind(layers, **options)

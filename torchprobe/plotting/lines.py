@@ -29,6 +29,7 @@ def by_layer(
     ylabel: str = "",
     title: str = "",
     subtitle: str = "",
+    from_zero: bool = False,
     logarithmic: bool = False,
 ) -> Figure:
     """Draw a number by layer, one line for each model, grouping or setting.
@@ -42,6 +43,7 @@ def by_layer(
         ylabel: what the number is.
         title: in bold above.
         subtitle: under it.
+        from_zero: let the axis of numbers begin at 0, as counts want.
         logarithmic: a logarithmic axis of numbers.
 
     Raises:
@@ -57,13 +59,13 @@ def by_layer(
         raise InsufficientDataError("there is no layer to draw; give numbers by layer")
     width = float(np.clip(1.6 + _INCH_PER_LAYER * len(layers), _NARROW, _WIDE))
     sheet = figure(width, 3.1)
-    sheet.set_layout_engine("constrained")
+    sheet.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
     axes = sheet.add_subplot()
     for (name, numbers), (colour, marker) in zip(series.items(), marks(len(series)), strict=True):
         x = [layers.index(layer) for layer in numbers] if _named(series) else range(len(numbers))
         axes.plot(x, list(numbers.values()), color=colour, marker=marker, label=f" {label(name)}")
     axes.set(ylabel=label(ylabel, 60), yscale="log" if logarithmic else "linear")
-    axes.grid(axis="y", color=GRID)
+    _scale_numbers(axes, series, from_zero=from_zero)
     _name_layers(axes, layers if _named(series) else [str(n + 1) for n in range(len(layers))])
     heading(axes, title, subtitle, limit=int(width * 11))
     if len(series) > 1:
@@ -84,6 +86,18 @@ def _longest(series: Mapping[str, Mapping[str, float]]) -> Mapping[str, float]:
 
 def _layers(series: Mapping[str, Mapping[str, float]]) -> list[str]:
     return list(_longest(series))
+
+
+def _scale_numbers(
+    axes: Axes, series: Mapping[str, Mapping[str, float]], *, from_zero: bool
+) -> None:
+    values = np.array([value for numbers in series.values() for value in numbers.values()])
+    whole = bool((values[np.isfinite(values)] % 1 == 0).all())
+    if from_zero:
+        axes.set_ylim(0, 1.08 * max(values[np.isfinite(values)], default=0) or 1)
+    if axes.get_yscale() == "linear":
+        axes.locator_params(axis="y", integer=whole, nbins=6)
+    axes.grid(axis="y", color=GRID)
 
 
 def _name_layers(axes: Axes, names: Sequence[str]) -> None:

@@ -6,7 +6,8 @@ import unicodedata
 
 __all__ = ["label", "shorten", "visible"]
 
-_JOINERS = "\u200c\u200d"  # part of how Persian, Indic scripts and emoji are written
+_HARMLESS = "\xa0\u202f\u200c\u200d"
+"""Spaces that do not break; joiners, part of how Persian, Indic scripts and emoji are written."""
 
 
 def visible(text: object) -> str:
@@ -46,6 +47,6 @@ def label(text: object, limit: int = 32) -> str:
 
 
 def _shown(character: str) -> str:
-    if character.isprintable() or character in _JOINERS:
+    if character.isprintable() or character in _HARMLESS:
         return character
     return " " if unicodedata.category(character) == "Zs" else repr(character)[1:-1]

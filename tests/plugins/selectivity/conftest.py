@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from torchprobe_selectivity import ClassSelectivity
 
 from torchprobe import Axes, Layer, LayerBatch
 from torchprobe.labels import Labels
-from torchprobe_selectivity import ClassSelectivity
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from references import selectivity as reference
 from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
+from torchprobe_selectivity import ClassSelectivity
 
 from torchprobe import Axes, Layer
 from torchprobe.errors import EmptyStateError, SettingError
 from torchprobe.testing import check_analyzer
-from torchprobe_selectivity import ClassSelectivity
 
 WORKED = [[1.0, 0, 0, 2], [3, 0, 0, 4], [0, 2, 1, 0], [0, 4, 1, 0], [0, 0, 5, 1], [0, 2, 7, 1]]
 CLASSES = torch.tensor([0, 0, 1, 1, 2, 2])

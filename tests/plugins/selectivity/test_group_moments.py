@@ -3,10 +3,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchprobe_selectivity.group_moments import GroupMoments
 
 from torchprobe.accumulators import GroupMeans
 from torchprobe.errors import EmptyStateError, MergeError, ShapeError
-from torchprobe_selectivity.group_moments import GroupMoments
 
 small = settings(derandomize=True, deadline=None, max_examples=40)
 

@@ -3,7 +3,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from references import selectivity as reference
-
 from torchprobe_selectivity.indices import dprime, morcos
 
 small = settings(derandomize=True, deadline=None, max_examples=60)

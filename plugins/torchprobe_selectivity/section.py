@@ -1,0 +1,79 @@
+"""What a report says about class selectivity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from torchprobe.plotting import plot
+from torchprobe.report import Figure, Section, number_table
+
+if TYPE_CHECKING:
+    from torchprobe import Result
+    from torchprobe.results import LayerResults
+
+__all__ = ["describe"]
+
+_MOST = 6  # clustergrams of a grouping; a network of a hundred layers would fill a hundred pages
+
+_TEXT = """\
+How does each unit of a layer respond to each class? A unit's class selectivity vector holds its \
+mean activation for every class. Units whose vectors rise and fall together (1 − Pearson r at or \
+below {cutoff:g}) form a cluster, so that the number of clusters says how many different response \
+patterns a layer has. Units with the same mean for every class have no pattern and are left out.
+"""
+_MORCOS = """
+
+Morcos's index compares the class that excites a unit most with the mean of the other classes: 0 \
+where all classes are alike, 1 where only one counts. It is given where the other classes' mean is \
+not negative; elsewhere it would have no bounds.
+"""
+
+
+def describe(results: LayerResults) -> Section:
+    """The section about one analyzer's results."""
+    cutoff = next(iter(results.values())).settings["cutoff"]
+    names = {
+        "n_clusters": f"clusters at {cutoff:g}",
+        "n_dead": "constant units",
+        "mean_morcos": "mean Morcos index",
+    }
+    by_name = any("morcos" in result.fields for result in results.values())
+    return Section(
+        title=results.analyzer.replace("_", " ").capitalize(),
+        text=_TEXT.format(cutoff=cutoff) + (_MORCOS if by_name else ""),
+        tables=[number_table(results, names)],
+        figures=[*_counts(results), *_clustergrams(results)],
+        analyzers=[results.analyzer],
+    )
+
+
+def _counts(results: LayerResults) -> list[Figure]:
+    if len(results.layers) < 2:  # noqa: PLR2004 - a line needs two points
+        return []
+    caption = "Clusters of units by layer: how many different response patterns there are."
+    return [Figure(plot(results), caption)]
+
+
+def _clustergrams(results: LayerResults) -> list[Figure]:
+    return [
+        Figure(plot(result, view="clustergram"), _caption(result))
+        for grouping in results.groupings
+        for result in _spread(results.grouping(grouping))
+    ]
+
+
+def _spread(results: LayerResults) -> list[Result]:
+    """All layers, or some from the first to the last in even steps."""
+    each = list(results.values())
+    picked = np.unique(np.linspace(0, len(each) - 1, _MOST).round().astype(int))
+    return each if len(each) <= _MOST else [each[place] for place in picked]
+
+
+def _caption(result: Result) -> str:
+    by = f" by `{result.grouping}`" if result.grouping else ""
+    return (
+        f"`{result.layer}`{by}: mean activation of each unit (column) for each class (row), "
+        "similar ones side by side. The tree above ends at the clusters; a strip tells them apart."
+    )

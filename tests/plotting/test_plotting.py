@@ -1,0 +1,128 @@
+import subprocess
+import sys
+
+import matplotlib as mpl
+import pytest
+
+from torchprobe import plotting
+from torchprobe.errors import LayerNotFoundError, SettingError
+from torchprobe.plotting import dispatch
+from torchprobe.results import Field, LayerResults, Result, Results
+
+NUMBERS = Result("numbers", "fc", fields={"size": Field("", 3)})
+
+
+@pytest.fixture
+def offered(monkeypatch):
+    """Plots as a plugin would offer them."""
+
+    def overview(results, colour="red"):
+        figure = plotting.figure(1, 1)
+        figure.set_label(f"{results.layers} {colour} {mpl.rcParams['font.family']}")
+        return figure
+
+    def detail(results):
+        return plotting.figure(2, 2)
+
+    class Offered:
+        def plots(self):
+            return {"numbers": overview, "numbers:detail": detail, "other": detail}
+
+    monkeypatch.setattr(dispatch, "plugins", Offered)
+
+
+def test_the_kind_and_view_decide_who_draws(offered):
+    assert plotting.plot(NUMBERS).get_label().startswith("('fc',) red")
+    assert plotting.plot(NUMBERS, view="detail").get_figwidth() == 2
+    assert plotting.views("numbers") == ("", "numbers", "detail")
+
+
+def test_drawings_are_made_in_torchprobe_s_style_and_leave_the_user_s(offered):
+    before = dict(mpl.rcParams)
+    assert "DejaVu Sans" in plotting.plot(NUMBERS).get_label()
+    assert dict(mpl.rcParams) == before
+
+
+def test_the_user_s_settings_do_not_reach_the_pictures():
+    with mpl.rc_context({"text.usetex": True, "axes.facecolor": "black", "font.size": 40}):
+        figure = plotting.by_layer({"$": {"$a$": 1, "b": 2}}, title="$")
+        assert plotting.png(figure) == plotting.png(figure)
+        axes = figure.axes[0]
+    assert axes.get_facecolor() == (1, 1, 1, 1)
+    assert not axes.get_xticklabels()[0].get_usetex()
+
+
+def test_results_of_any_extent_can_be_drawn(offered):
+    layers = LayerResults([NUMBERS])
+    both = Results({"numbers": layers, "another": layers})
+    for drawn in (
+        plotting.plot(layers),
+        plotting.plot(both, "numbers"),
+        plotting.plot(Results({"numbers": layers})),
+        both.plot("numbers", colour="red"),
+    ):
+        assert drawn.get_label().startswith("('fc',) red")
+    with pytest.raises(SettingError, match="say whose results"):
+        plotting.plot(both)
+
+
+def test_wrong_names_are_told_with_those_there_are(offered):
+    with pytest.raises(SettingError, match="did you mean 'detail'"):
+        plotting.plot(NUMBERS, view="detial")
+    with pytest.raises(SettingError, match="options of this drawing: colour"):
+        plotting.plot(NUMBERS, color="blue")
+    with pytest.raises(LayerNotFoundError, match="analyzer"):
+        Results({"numbers": LayerResults([NUMBERS])}).plot("nubmers")
+
+
+def test_an_analyzer_without_a_plot_gets_its_numbers_by_layer(offered):
+    result = Result("mine", "fc", fields={"size": Field("", 3)}, kind="unheard of")
+    assert plotting.plot(result).axes[0].get_ylabel() == "size"
+    assert plotting.plot(NUMBERS, view="numbers", name="size").axes[0].get_ylabel() == "size"
+
+
+def test_no_window_can_open_and_nothing_global_is_left():
+    code = (
+        "from torchprobe.plotting import by_layer, png\n"
+        "png(by_layer({'a': {'x': 1, 'y': 2}}))\n"
+        "import sys; print('matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_notebook_shows_what_a_cell_returns():
+    assert plotting.figure(1, 1)._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf", "PNG"])
+def test_figures_are_saved_as_their_ending_says(tmp_path, ending):
+    path = plotting.save(plotting.by_layer({"": {"a": 1}}), tmp_path / "new" / f"figure.{ending}")
+    assert path.stat().st_size > 1000
+
+
+def test_the_same_figure_gives_the_same_bytes(tree):
+    def drawn():
+        return plotting.clustergram([[0.0, 1, 2], [2, 1, 0]], row_names=["a", "b"], title="t")
+
+    assert plotting.png(drawn()) == plotting.png(drawn())
+    assert plotting.svg(drawn()) == plotting.svg(drawn())
+
+
+def test_an_unknown_ending_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(SettingError, match=r"which is one of .*png.*svg"):
+        plotting.save(plotting.figure(1, 1), tmp_path / "figure.docx")
+    with pytest.raises(SettingError, match="ending says the format"):
+        plotting.save(plotting.figure(1, 1), tmp_path / "figure")
+    assert not list(tmp_path.iterdir())
+
+
+def test_categories_keep_their_colours_in_order():
+    colours = plotting.category_colours(["stop", "vowel", "stop"])
+    assert list(colours) == ["stop", "vowel"]
+    assert len(set(colours.values())) == 2
+
+
+def test_56_things_look_different():
+    assert len(set(plotting.marks(56))) == 56
+    assert len(plotting.marks(100)) == 100
