@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import numpy as np
@@ -53,17 +54,18 @@ def run() -> Iterator[Comparison]:
 @torch.no_grad()
 def against_bare_forward(classes: int = CLASSES) -> Comparison:
     model, (x, y) = conv_net(), conv_batch(classes)
+    bare = copy.deepcopy(model)
     probe = tp.Probe(model, tp.types(nn.Conv1d), ["class_selectivity"])
-    with probe, probe.batch(y):
-        model(x)
 
     def probed() -> None:
-        with probe, probe.batch(y):
+        with probe.batch(y):
             model(x)
 
-    bare, ours = overhead(lambda: model(x), probed)
+    with probe:
+        probed()
+        plain, ours = overhead(lambda: bare(x), probed)
     setup = SETUP.replace("40 classes", f"{classes} classes")
-    return Comparison("class selectivity of every layer", ours, bare, "bare forward", "s", setup)
+    return Comparison("class selectivity of every layer", ours, plain, "bare forward", "s", setup)
 
 
 @torch.no_grad()
@@ -158,23 +160,11 @@ def store_batches(n: int) -> None:
 @torch.no_grad()
 def no_op() -> Comparison:
     model, x = small_net(), torch.randn(256, 512)
-    probe = tp.Probe(model, tp.types(nn.Linear), [Silent])
-    with probe:
+    bare = copy.deepcopy(model)
+    with tp.Probe(model, tp.types(nn.Linear), [Silent]):
         model(x)
-
-    def probed() -> None:
-        with probe:
-            for _ in range(5):
-                model(x)
-
-    def bare() -> None:
-        for _ in range(5):
-            model(x)
-
-    plain, ours = overhead(bare, probed)
-    return Comparison(
-        "no-op analyzer", ours / 5, plain / 5, "bare forward", "s", "6 x 512 MLP, batch 256"
-    )
+        plain, ours = overhead(lambda: bare(x), lambda: model(x), repeats=101)
+    return Comparison("no-op analyzer", ours, plain, "bare forward", "s", "6 x 512 MLP, batch 256")
 
 
 def against_captum() -> Comparison:

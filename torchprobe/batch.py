@@ -35,11 +35,7 @@ class _Values:
         self.nonfinite = nonfinite
         self.n_nonfinite = 0
         self.pooled: dict[str, _Values] = {}
-
-    @cached_property
-    def shape(self) -> tuple[int, ...]:
-        """[sample, *positions] sizes."""
-        return (self.canonical.shape[0], *self.canonical.shape[2:])
+        self.shape = (canonical.shape[0], *canonical.shape[2:])  # [sample, *positions]
 
     @cached_property
     def mask(self) -> Tensor | None:
