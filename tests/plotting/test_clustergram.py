@@ -82,6 +82,14 @@ def test_one_glaring_unit_does_not_pale_the_others(drawn):
     drawn(figure)
 
 
+def test_more_columns_than_dots_are_shown_by_their_means():
+    values = matrix(3, 5000)
+    shown, artist = image(clustergram(values))
+    assert shown.shape[1] < 2000
+    assert shown.mean() == pytest.approx(values.mean(), rel=0.01)
+    assert artist.get_extent()[:2] == [-0.5, 4999.5]
+
+
 def test_a_sparse_matrix_has_colours():
     values = np.zeros((20, 400))
     values[3, 7] = 2.0

@@ -97,7 +97,7 @@ def numbers():
 def selective():
     """Class selectivity of made-up layers."""
 
-    def selective(layers=("relu.1", "relu.2"), classes=("a", "b", "c"), grouping="label", **kept):
+    def selective(layers=("relu.1",), classes=("a", "b", "c"), grouping="label", **kept):
         results = []
         for name in layers:
             layer = Layer(name, Axes.parse("sample channel"), (60, 8))

@@ -12,7 +12,7 @@ from torchprobe.results import Results
 
 
 def test_no_name_from_data_becomes_markup(page, selective, hostile):
-    results = selective(hostile, hostile, grouping=hostile[0], notes=hostile, axes=hostile[1])
+    results = selective(hostile[:2], hostile, grouping=hostile[3], notes=hostile, axes=hostile[4])
     extra = [Section(hostile[0], hostile[1], [Table(hostile, [hostile], hostile[2])])]
     shown = page(results, title=hostile[0], intro="\n\n".join(hostile), extra=extra)
     assert len(shown.all("script")) == 1
@@ -73,27 +73,10 @@ def test_numbers_that_json_has_not_stay_readable(page, selective):
 
 
 def test_class_selectivity_has_a_section_with_clusters_and_clustergrams(page, selective):
-    shown = page(selective())
+    shown = page(selective(["relu.1", "relu.2"]))
     assert "Class selectivity" in shown.text
     assert "clusters at 0.5" in shown.text
     assert len(shown.all("img")) == 3  # clusters by layer, and a clustergram of each
-
-
-def test_of_many_layers_some_are_drawn_from_the_first_to_the_last(page, selective):
-    shown = page(selective([f"relu.{n}" for n in range(20)]))
-    drawn = [image["alt"] for image in shown.all("img")][1:]
-    assert len(drawn) == 6
-    assert drawn[0].startswith("relu.0 ")
-    assert drawn[-1].startswith("relu.19 ")
-
-
-def test_every_grouping_is_drawn(page, selective):
-    one = selective(["relu"], grouping="phoneme")["class_selectivity"]
-    two = selective(["relu"], grouping="speaker")["class_selectivity"]
-    both = Results({"class_selectivity": type(one)([*one.values(), *two.values()])})
-    drawn = [image["alt"] for image in page(both).all("img")]
-    assert any("by phoneme" in alt for alt in drawn)
-    assert any("by speaker" in alt for alt in drawn)
 
 
 def test_an_analyzer_without_a_plugin_has_its_numbers_and_a_drawing(page, numbers):

@@ -35,6 +35,7 @@ __all__ = ["clustergram"]
 _MAP_WIDTH, _TREE, _STRIP, _GAP = 6.6, 0.8, 0.09, 0.05  # inches
 _ROW, _LEAST, _MOST = 0.155, 1.6, 10.0  # inches: a row, the least and the greatest height
 _TEXT, _HEAD, _FOOT = 7.5, 0.62, 0.52  # points; inches above and below
+_DOTS = 192  # an inch, across the map
 _ROBUST = 99.5  # percentile at which colours saturate: one glaring unit must not pale the others
 
 
@@ -97,7 +98,7 @@ def clustergram(
     if categories:
         _draw_categories(panels, [categories.get(name, "") for name in names])
     _draw_key(panels.key, image, value_label)
-    panels.map.set_xlabel(label(column_label, 90), loc="left", labelpad=5, color=MUTED)
+    panels.map.set_xlabel(label(column_label, 90), loc="left", labelpad=5, size=8, color=MUTED)
     heading(panels.above, title, subtitle)
     return panels.map.figure  # type: ignore[return-value]
 
@@ -120,7 +121,7 @@ class _Panels:
         height = float(np.clip(_ROW * n_rows, _LEAST, _MOST))
         side = _STRIP + _GAP if categories else 0.0
         left = 0.15 + _TREE
-        bottom, right = _FOOT + (0.25 if categories else 0.0), left + _MAP_WIDTH
+        bottom, right = _FOOT + (0.3 if categories else 0.0), left + _MAP_WIDTH
         top = bottom + height + 2 * _GAP + _STRIP
         width = right + side + _text_width(names) + 0.3
         whole = (width, top + _TREE + _HEAD)
@@ -183,14 +184,27 @@ def _draw_map(axes: Axes, shown: Matrix, symmetric: bool | None) -> AxesImage:
     for spine in axes.spines.values():
         spine.set(visible=True, color="#d1d5db", linewidth=0.6)
     return axes.imshow(
-        shown,
+        _binned(shown, int(_MAP_WIDTH * _DOTS)),
         aspect="auto",
+        extent=(-0.5, shown.shape[1] - 0.5, len(shown) - 0.5, -0.5),
         cmap=colour_map(symmetric=symmetric),
         vmin=-most if symmetric else min(0.0, float(finite.min(initial=0.0))),
         vmax=most,
-        interpolation="antialiased",
-        interpolation_stage="data",
+        interpolation="nearest",
     )
+
+
+def _binned(shown: Matrix, most: int) -> Matrix:
+    """Means of neighbouring columns where there are more than a picture has dots.
+
+    matplotlib's own smoothing would blur the rows as well.
+    """
+    columns = shown.shape[1]
+    if columns <= most:
+        return shown
+    starts = np.linspace(0, columns, most, endpoint=False).astype(int)
+    sizes = np.diff(starts, append=columns)
+    return np.asarray(np.add.reduceat(shown, starts, axis=1) / sizes)
 
 
 def _name_rows(axes: Axes, names: Sequence[str], row_height: float) -> None:
@@ -207,7 +221,11 @@ def _scale(axes: Axes, cutoff: float, height_label: str) -> None:
 
     axes.set_frame_on(True)
     axes.spines[["right", "bottom", "top"]].set_visible(False)
-    axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+    top = axes.get_ylim()[1]
+    ticks = MaxNLocator(3, steps=[1, 2, 5, 10]).tick_values(cutoff, top)
+    apart = cutoff + 0.15 * (top - cutoff)
+    axes.set_yticks([cutoff, *(tick for tick in ticks if apart < tick <= top)])
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.tick_params(axis="y", left=True, length=2.5, labelsize=7.5)
     axes.set_ylabel(label(height_label), size=8, color=MUTED)
     if not len(axes.collections[0].get_paths()):
@@ -241,8 +259,9 @@ def _draw_categories(panels: _Panels, categories: Sequence[str]) -> None:
         handles,
         [f" {label(category, 20)}" for category in colours if category],
         loc="upper left",
-        bbox_to_anchor=(-0.01, -0.32 / (panels.row_height * len(categories))),
+        bbox_to_anchor=(-0.01, -0.4 / (panels.row_height * len(categories))),
         ncols=7,
+        fontsize=8,
         handlelength=0.9,
         columnspacing=1.2,
         borderpad=0,
