@@ -45,7 +45,7 @@ class QRFactor(Accumulator):
     @property
     def nbytes(self) -> int:
         """Bytes of the state; before any update, of a complete factor."""
-        return super().nbytes or 8 * self.features**2
+        return super().nbytes if self.state else 8 + 8 * self.features**2
 
     def reduce(self, rows: Tensor) -> State:
         """The factor of one batch; rows [row, feature].
