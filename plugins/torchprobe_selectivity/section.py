@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["describe"]
 
-_MOST = 6  # clustergrams of a grouping; a network of a hundred layers would fill a hundred pages
+_MOST = 8  # clustergrams of a grouping; a network of a hundred layers would fill a hundred pages
 
 _TEXT = """\
 How does each unit of a layer respond to each class? A unit's class selectivity vector holds its \
@@ -29,6 +29,11 @@ Morcos's index compares the class that excites a unit most with the mean of the 
 where all classes are alike, 1 where only one counts. It is given where the other classes' mean is \
 not negative; elsewhere it would have no bounds.
 """
+
+_READING = (
+    " Each column is a unit, each row a class; similar ones stand side by side. The tree above ends "
+    "at the clusters of units, which the strip under it tells apart."
+)
 
 
 def describe(results: LayerResults) -> Section:
@@ -57,10 +62,11 @@ def _counts(results: LayerResults) -> list[Figure]:
 
 
 def _clustergrams(results: LayerResults) -> list[Figure]:
+    shown = [each for name in results.groupings for each in _spread(results.grouping(name))]
+    captions = [_READING, *[""] * len(shown)]  # how to read them need be said but once
     return [
-        Figure(plot(result, view="clustergram"), _caption(result))
-        for grouping in results.groupings
-        for result in _spread(results.grouping(grouping))
+        Figure(plot(result, view="clustergram"), _caption(result) + reading)
+        for result, reading in zip(shown, captions, strict=False)
     ]
 
 
@@ -73,7 +79,4 @@ def _spread(results: LayerResults) -> list[Result]:
 
 def _caption(result: Result) -> str:
     by = f" by `{result.grouping}`" if result.grouping else ""
-    return (
-        f"`{result.layer}`{by}: mean activation of each unit (column) for each class (row), "
-        "similar ones side by side. The tree above ends at the clusters; a strip tells them apart."
-    )
+    return f"Class means of `{result.layer}`{by}."

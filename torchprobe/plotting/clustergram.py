@@ -223,7 +223,7 @@ def _scale(axes: Axes, cutoff: float, height_label: str) -> None:
     axes.spines[["right", "bottom", "top"]].set_visible(False)
     top = axes.get_ylim()[1]
     ticks = MaxNLocator(3, steps=[1, 2, 5, 10]).tick_values(cutoff, top)
-    apart = cutoff + 0.15 * (top - cutoff)
+    apart = cutoff + 0.2 * (top - cutoff)
     axes.set_yticks([cutoff, *(tick for tick in ticks if apart < tick <= top)])
     axes.yaxis.set_major_formatter("{x:g}")
     axes.tick_params(axis="y", left=True, length=2.5, labelsize=7.5)

@@ -27,12 +27,22 @@ def described(feed, monkeypatch):
 def test_few_layers_are_all_drawn(described):
     captions = [figure.caption for figure in described("a", "b").figures]
     assert captions[0].startswith("Clusters of units by layer")
-    assert [caption[:3] for caption in captions[1:]] == ["`a`", "`b`"]
+    assert [caption.split("`")[1] for caption in captions[1:]] == ["a", "b"]
+    assert ["Each column is a unit" in caption for caption in captions[1:]] == [True, False]
 
 
 def test_of_many_layers_some_are_drawn_from_the_first_to_the_last(described):
     captions = [figure.caption for figure in described(*map(str, range(20))).figures[1:]]
-    assert [caption.split("`")[1] for caption in captions] == ["0", "4", "8", "11", "15", "19"]
+    assert [caption.split("`")[1] for caption in captions] == [
+        "0",
+        "3",
+        "5",
+        "8",
+        "11",
+        "14",
+        "16",
+        "19",
+    ]
 
 
 def test_every_grouping_is_drawn(described):
