@@ -7,7 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from torchprobe.accumulators import Accumulator
-from torchprobe.errors import PluginError
+from torchprobe.errors import MergeError, PluginError
 from torchprobe.labels import ClassNames
 from torchprobe.results import Field, Result
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from torchprobe.batch import LayerBatch
     from torchprobe.layer import Layer
+    from torchprobe.network import Network
 
 __all__ = ["Analyzer"]
 
@@ -47,11 +48,14 @@ class Analyzer:
 
     name: str = ""
     """How users ask for it: ``analyzers=["dead_units"]``."""
+    scope: ClassVar[str] = "layer"
+    """"layer": one copy for each layer, fed with `LayerBatch`. "network": one copy for all layers,
+    fed with `NetworkBatch`, for methods that run the model themselves; `start` gets a `Network`."""
     needs_labels: ClassVar[bool] = False
     """Whether it reads labels; if so it is forked per grouping and refused where there are none."""
-    passes: ClassVar[int] = 1
-    """How often it must see the "fit" data."""
-    splits: ClassVar[tuple[str, ...]] = ("fit",)
+    passes: int = 1
+    """How often it must see the "fit" data; settings may change it."""
+    splits: tuple[str, ...] = ("fit",)
     """Which data it uses; later splits come after all passes over "fit"."""
 
     positions: str = "each"
@@ -62,6 +66,8 @@ class Analyzer:
 
     layer: Layer
     """The layer this copy listens to."""
+    network: Network
+    """The network this copy listens to, where the scope is that."""
     grouping: str | None = None
     """The grouping whose labels this copy gets."""
     names: ClassNames | None = None
@@ -69,12 +75,12 @@ class Analyzer:
     provenance: Mapping[str, Any] | None = None
     """What the framework knows of the data behind a result."""
 
-    def start(self, layer: Layer) -> None:
-        """Make the accumulators for a layer; called once per layer, before any data."""
+    def start(self, layer: Any, /) -> None:
+        """Make the accumulators for a `Layer` (or `Network`); called once, before any data."""
         raise NotImplementedError(_missing(self, "start(self, layer)"))
 
-    def update(self, batch: LayerBatch) -> None:
-        """Take in what one forward pass delivered; feed accumulators, change nothing else."""
+    def update(self, batch: Any, /) -> None:
+        """Take in the `LayerBatch` (or `NetworkBatch`) of one forward pass; feed accumulators, change nothing else."""
         raise NotImplementedError(_missing(self, "update(self, batch)"))
 
     def after(self, split: str, number: int) -> None:
@@ -83,15 +89,15 @@ class Analyzer:
         Whatever is set here must follow from the accumulators alone: a resumed run calls it again.
         """
 
-    def compute(self) -> Result:
-        """The result of all that was seen, made with `result`.
+    def compute(self) -> Result | Iterable[Result]:
+        """The result of all that was seen, made with `result`; of a network, one for each layer.
 
         Raises:
             EmptyStateError: nothing was seen (accumulators raise it by themselves).
         """
         raise NotImplementedError(_missing(self, "compute(self)"))
 
-    def state_bytes(self, layer: Layer) -> int:
+    def state_bytes(self, layer: Layer | Network) -> int:
         """Bytes of state that this layer will need; more than the memory budget is refused."""
         return sum(acc.nbytes for _, acc in self.fork(layer).accumulators())
 
@@ -100,6 +106,7 @@ class Analyzer:
     def result(
         self,
         *,
+        of: Layer | None = None,
         coords: Mapping[str, Sequence[str]] | None = None,
         kind: str = "",
         notes: Iterable[str] = (),
@@ -108,6 +115,7 @@ class Analyzer:
         """A `Result` of named arrays.
 
         Args:
+            of: the layer that it is about, where the scope is the network.
             coords: names along an axis, e.g. ``{"class": self.class_names(groups)}``.
             kind: which plot draws it, the analyzer's name by default.
             notes: what a reader must know of these numbers: what was left out, and why.
@@ -115,7 +123,7 @@ class Analyzer:
         """
         return Result(
             analyzer=self.name,
-            layer=self.layer.name,
+            layer=(of or self.layer).name,
             grouping=self.grouping,
             fields={name: _field(value) for name, value in fields.items()},
             coords={axis: tuple(names) for axis, names in (coords or {}).items()},
@@ -146,13 +154,23 @@ class Analyzer:
         return renamed
 
     def fork(
-        self, layer: Layer, grouping: str | None = None, names: ClassNames | None = None
+        self,
+        subject: Layer | Network,
+        grouping: str | None = None,
+        names: ClassNames | None = None,
     ) -> Self:
-        """A copy with the same settings and fresh state, for one layer and grouping."""
+        """A copy with the same settings and fresh state, for one layer (or network) and grouping."""
         fork = copy.copy(self)
-        fork.layer, fork.grouping, fork.names = layer, grouping, names
-        fork.start(layer)
+        setattr(fork, self.scope, subject)
+        fork.grouping, fork.names = grouping, names
+        fork.start(subject)
         return fork
+
+    @property
+    def subject(self) -> Layer | Network:
+        """What this copy listens to: its layer or its network."""
+        subject: Layer | Network = getattr(self, self.scope)
+        return subject
 
     def accumulators(self) -> Iterator[tuple[str, Accumulator]]:
         """The state, by attribute: accumulators, also in dictionaries, lists and tuples."""
@@ -165,8 +183,18 @@ class Analyzer:
                 yield from _inside(name, enumerate(value))
 
     def merge(self, other: Analyzer) -> Self:
-        """Add what another copy for the same layer has seen."""
+        """Add what another copy for the same layer has seen.
+
+        Raises:
+            MergeError: the other holds other accumulators.
+        """
         theirs = dict(other.accumulators())
+        mine = [name for name, _ in self.accumulators()]
+        if mine != list(theirs):
+            raise MergeError(
+                f"cannot merge copies of {self.name!r} that hold {', '.join(mine) or 'nothing'} "
+                f"and {', '.join(theirs) or 'nothing'}; assign all accumulators in start()"
+            )
         for name, accumulator in self.accumulators():
             accumulator.merge(theirs[name])
         return self
@@ -215,3 +243,5 @@ def check_analyzer_class(cls: type[Analyzer]) -> None:
     """Raise `PluginError` unless a class can be forked and run."""
     if not cls.name or not isinstance(cls.name, str):
         raise PluginError(f"analyzer {cls.__qualname__} has no name; set name = 'my_analyzer'")
+    if cls.scope not in ("layer", "network"):
+        raise PluginError(f"analyzer {cls.name!r} has scope {cls.scope!r}; it is 'layer' or 'network'")

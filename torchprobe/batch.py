@@ -151,12 +151,15 @@ class LayerBatch:
         labels: Labels,
         *,
         split: str = "fit",
+        number: int = 0,
         nonfinite: str = "ignore",
     ) -> None:
         canonical = layer.axes.canonical(values.detach())
         self._values = _Values(layer, canonical, labels, nonfinite)
         self.split = split
         """Which data this is: "fit", "score", ..."""
+        self.number = number
+        """Which pass over the split this is, from 0."""
         self.grouping: str | None = None
         """The grouping that `groups` and `labels` speak of."""
 
@@ -164,7 +167,7 @@ class LayerBatch:
         """This batch for one grouping and one choice of rows; values are shared, not copied."""
         view = object.__new__(LayerBatch)
         view._values = self._values.at(positions)
-        view.split, view.grouping = self.split, grouping
+        view.split, view.number, view.grouping = self.split, self.number, grouping
         return view
 
     @property

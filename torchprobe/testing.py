@@ -39,14 +39,18 @@ class Example:
     ids: Tensor
     """[sample], int64."""
 
-    def batch(self, index: Tensor, split: str = "fit") -> LayerBatch:
+    def batch(self, index: Tensor, split: str = "fit", number: int = 0) -> LayerBatch:
         """Some samples as a batch."""
         labels = Labels(self.labels[index], ids=self.ids[index])
-        return LayerBatch(self.layer, self.values[index], labels, split=split)
+        return LayerBatch(self.layer, self.values[index], labels, split=split, number=number)
+
+    def part(self, index: Tensor) -> Example:
+        """Some samples only."""
+        return Example(self.layer, self.values[index], self.labels[index], self.ids[index])
 
     def take(self, n: int) -> Example:
         """The first samples only."""
-        return Example(self.layer, self.values[:n], self.labels[:n], self.ids[:n])
+        return self.part(torch.arange(n))
 
     def __len__(self) -> int:
         return len(self.values)
@@ -111,9 +115,10 @@ def check_analyzer(
             try:
                 with Sandbox(torch.device("cpu")):
                     check(made, data)
-            except AssertionError as error:
+            except Exception as error:
+                kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
                 raise AssertionError(
-                    f"{made.name}: {check.__name__} with positions {sizes}: {error}"
+                    f"{made.name}: {check.__name__} with positions {sizes}: {kind}{error}"
                 ) from error
 
 
@@ -215,9 +220,12 @@ def no_random_numbers_are_drawn(analyzer: Analyzer, data: Example) -> None:
 
 
 def inputs_are_not_written_to(analyzer: Analyzer, data: Example) -> None:
-    before = data.values.clone()
-    _fed(analyzer, data)
-    assert torch.equal(before, data.values), "update wrote into the batch it was given"
+    fork = analyzer.fork(data.layer.at(analyzer.positions), "label")
+    batch = data.batch(torch.arange(len(data))).view("label", analyzer.positions)
+    values, rows = batch.values.clone(), batch.rows().clone()
+    fork.update(batch)
+    assert torch.equal(values, batch.values), "update wrote into batch.values"
+    assert torch.equal(rows, batch.rows()), "update wrote into batch.rows(), which others share"
 
 
 def forks_are_independent(analyzer: Analyzer, data: Example) -> None:
@@ -248,9 +256,9 @@ def _phases(analyzer: Analyzer) -> Iterator[tuple[str, int]]:
             yield split, number
 
 
-def _feed(fork: Analyzer, data: Example, sizes: Sequence[int], split: str) -> None:
+def _feed(fork: Analyzer, data: Example, sizes: Sequence[int], split: str, number: int = 0) -> None:
     for index in torch.arange(len(data)).split(sizes[0]):
-        fork.update(data.batch(index, split).view("label", fork.positions))
+        fork.update(data.batch(index, split, number).view("label", fork.positions))
 
 
 def _fed(analyzer: Analyzer, data: Example) -> Analyzer:
@@ -268,18 +276,24 @@ def _run(
     resume: bool = False,
 ) -> Result:
     """All phases, in one process or several that merge after each, optionally resumed midway."""
-    forks = [analyzer.fork(data.layer.at(analyzer.positions), "label") for _ in range(processes)]
-    parts = torch.arange(len(data)).tensor_split(processes)
-    for split, number in _phases(analyzer):
-        fresh = [_empty_like(fork) for fork in forks]
-        for fork, part in zip(fresh, parts, strict=True):
-            _feed_part(fork, data, part, sizes, split, resume=resume)
-        for fork in fresh:
-            forks[0].merge(fork)
-        for fork in forks:
-            fork.load_state_dict(forks[0].state_dict())
-            fork.after(split, number)
-    return forks[0].compute()
+    first = analyzer.fork(data.layer.at(analyzer.positions), "label")
+    for phase in _phases(analyzer):
+        if processes == 1:
+            _feed_part(first, data, sizes, phase, resume=resume)
+        else:
+            _feed_processes(first, data, sizes, phase, processes)
+        first.after(*phase)
+    return first.compute()
+
+
+def _feed_processes(
+    first: Analyzer, data: Example, sizes: Sequence[int], phase: tuple[str, int], processes: int
+) -> None:
+    """Let several copies see a part each and merge them into the first."""
+    for part in torch.arange(len(data)).tensor_split(processes):
+        copy = _empty_like(first)
+        _feed(copy, data.part(part), sizes, *phase)
+        first.merge(copy)
 
 
 def _empty_like(fork: Analyzer) -> Analyzer:
@@ -293,20 +307,18 @@ def _empty_like(fork: Analyzer) -> Analyzer:
 
 
 def _feed_part(
-    fork: Analyzer, data: Example, part: Tensor, sizes: Sequence[int], split: str, *, resume: bool
+    fork: Analyzer, data: Example, sizes: Sequence[int], phase: tuple[str, int], *, resume: bool
 ) -> None:
-    own = Example(data.layer, data.values[part], data.labels[part], data.ids[part])
     if not resume:
-        _feed(fork, own, sizes, split)
+        _feed(fork, data, sizes, *phase)
         return
-    half = len(own) // 2
-    _feed(fork, own.take(half), sizes, split)
+    half = len(data) // 2
+    _feed(fork, data.take(half), sizes, *phase)
     state = fork.state_dict()
     for _, accumulator in fork.accumulators():
         accumulator.reset()
     fork.load_state_dict(state)
-    rest = Example(own.layer, own.values[half:], own.labels[half:], own.ids[half:])
-    _feed(fork, rest, sizes, split)
+    _feed(fork, data.part(torch.arange(half, len(data))), sizes, *phase)
 
 
 def _bytes(fork: Analyzer) -> int:
