@@ -57,6 +57,25 @@ class Key:
         return f"{self.analyzer} at {self.layer!r}{grouping}"
 
 
+class _Ids:
+    """Ids of samples that come without: their place in the split, the same in every pass."""
+
+    _SPLIT = 1 << 38  # samples; those of two splits must not share their ids
+
+    def __init__(self) -> None:
+        self._splits: dict[str, int] = {}
+        self._seen: dict[tuple[str, int], int] = {}
+
+    def next(self, split: str, number: int) -> int:
+        """The id of the next sample in a pass over a split."""
+        start = self._splits.setdefault(split, len(self._splits) * self._SPLIT)
+        return start + self._seen.get((split, number), 0)
+
+    def count(self, split: str, number: int, samples: int) -> None:
+        """Some samples were seen."""
+        self._seen[split, number] = self._seen.get((split, number), 0) + samples
+
+
 @dataclass(frozen=True)
 class Options:
     """How the stream treats what it meets; documented on `Probe`."""
@@ -125,7 +144,7 @@ class Stream:
         self.class_names: dict[str, ClassNames] = {}
         self.follows_inputs = self.discovering = True
         self.discovered: Callable[[], None] = lambda: None
-        self.next_id = 0
+        self._ids = _Ids()
         self._state_bytes = 0
         self._lock = threading.RLock()
         self._said = threading.local()
@@ -220,7 +239,12 @@ class Stream:
             labels = self._labels(current, item, layer)
             for part, part_labels in _parts(tensor, layer, labels):
                 batch = LayerBatch(
-                    layer, part, part_labels, split=current.split, nonfinite=self.options.nonfinite
+                    layer,
+                    part,
+                    part_labels,
+                    split=current.split,
+                    number=current.number,
+                    nonfinite=self.options.nonfinite,
                 )
                 self._update_all(current, batch, primary=item.primary)
                 seen.samples += batch.values.shape[0]
@@ -326,7 +350,8 @@ class Stream:
         labels, tensor = current.labels, item.leaf.tensor
         if labels.ids is None and tensor is not None:
             n = layer.axes.size(tensor.shape, "sample") if "sample" in layer.axes.names else 1
-            labels.ids = torch.arange(self.next_id, self.next_id + n)
+            first = self._ids.next(current.split, current.number)
+            labels.ids = torch.arange(first, first + n)
         return labels if item.leaf.lengths is None else labels.with_lengths(item.leaf.lengths)
 
     def _listeners(
@@ -418,7 +443,8 @@ class Stream:
             for layer, reason in current.skipped:
                 self.coverage.skip(layer, reason)
             self.coverage.forwards += 1
-            self.next_id += len(current.labels.ids) if current.labels.ids is not None else 0
+            if current.labels.ids is not None:
+                self._ids.count(current.split, current.number, len(current.labels.ids))
 
     def _forget(self, current: _Pass | None, reason: str) -> None:
         if current is None:
