@@ -31,8 +31,8 @@ not negative; elsewhere it would have no bounds.
 """
 
 _READING = (
-    " Each column is a unit, each row a class; similar ones stand side by side. The tree above ends "
-    "at the clusters of units, which the strip under it tells apart."
+    " Each column is a unit, each row a class; similar ones stand side by side. The tree above "
+    "ends at the clusters of units, which the strip under it tells apart."
 )
 
 
