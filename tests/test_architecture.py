@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     "errors version wording",
     "axes accumulators numerics storage documents tables compat sandbox naming patterns outputs",
-    "fields result results archive layer batch analyzer labels groupings",
+    "fields result results archive layer batch network analyzer labels groupings",
     "hookspecs registry discovery plugins selection layouts positions",
     "loading coverage gradients hooks stream distributed",
     "compute probe layer_table optimal_input",

@@ -12,6 +12,7 @@ from torchprobe.hookspecs import hookimpl
 from torchprobe.layer import Layer
 from torchprobe.layer_table import layers
 from torchprobe.loading import Batch, unpack
+from torchprobe.network import Network, NetworkBatch
 from torchprobe.plugins import plugins
 from torchprobe.probe import Probe, analyzer
 from torchprobe.results import Field, Result, Results, load
@@ -25,6 +26,8 @@ __all__ = [
     "Field",
     "Layer",
     "LayerBatch",
+    "Network",
+    "NetworkBatch",
     "Probe",
     "Result",
     "Results",

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from torchprobe.batch import LayerBatch
     from torchprobe.layer import Layer
     from torchprobe.network import Network
 
@@ -80,7 +79,7 @@ class Analyzer:
         raise NotImplementedError(_missing(self, "start(self, layer)"))
 
     def update(self, batch: Any, /) -> None:
-        """Take in the `LayerBatch` (or `NetworkBatch`) of one forward pass; feed accumulators, change nothing else."""
+        """Take in one forward pass, a `LayerBatch` or `NetworkBatch`; change accumulators only."""
         raise NotImplementedError(_missing(self, "update(self, batch)"))
 
     def after(self, split: str, number: int) -> None:
@@ -159,7 +158,7 @@ class Analyzer:
         grouping: str | None = None,
         names: ClassNames | None = None,
     ) -> Self:
-        """A copy with the same settings and fresh state, for one layer (or network) and grouping."""
+        """A copy with the same settings and fresh state, for a layer or network and a grouping."""
         fork = copy.copy(self)
         setattr(fork, self.scope, subject)
         fork.grouping, fork.names = grouping, names
@@ -244,4 +243,6 @@ def check_analyzer_class(cls: type[Analyzer]) -> None:
     if not cls.name or not isinstance(cls.name, str):
         raise PluginError(f"analyzer {cls.__qualname__} has no name; set name = 'my_analyzer'")
     if cls.scope not in ("layer", "network"):
-        raise PluginError(f"analyzer {cls.name!r} has scope {cls.scope!r}; it is 'layer' or 'network'")
+        raise PluginError(
+            f"analyzer {cls.name!r} has scope {cls.scope!r}; choose 'layer' or 'network'"
+        )

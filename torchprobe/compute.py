@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torchprobe.errors import EmptyStateError, IncompleteWarning
 from torchprobe.results import LayerResults, Result, Results
+from torchprobe.sandbox import unrecorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +30,7 @@ def compute(stream: Stream, phases: Iterable[tuple[str, int]]) -> Results:
     empty: list[str] = []
     for key, fork in stream.forks.items():
         try:
-            computed[key.analyzer].append(_result(stream, key, fork, phases))
+            computed[key.analyzer] += _results(stream, key, fork, phases)
         except EmptyStateError as error:
             if key not in stream.disabled:  # that was told already
                 empty.append(f"{key}: {error}")
@@ -37,13 +39,48 @@ def compute(stream: Stream, phases: Iterable[tuple[str, int]]) -> Results:
                 raise
             stream.disable(key, error)
     _report_empty(stream, empty, any(computed.values()))
-    return Results({name: LayerResults(found) for name, found in computed.items() if found})
+    found = {name: LayerResults(results) for name, results in computed.items() if results}
+    return Results(found, _of_run(stream))
 
 
-def _result(stream: Stream, key: Key, fork: Analyzer, phases: list[tuple[str, int]]) -> Result:
+def _of_run(stream: Stream) -> dict[str, Any]:
+    """What is known of the run as a whole."""
+    coverage = stream.coverage
+    return {
+        "complete": coverage.complete,
+        "forwards": coverage.forwards,
+        "rolled_back": dict(coverage.rolled_back),
+        "never_fired": list(coverage.silent),
+        "disabled": "; ".join(f"{what}: {why}" for what, why in coverage.disabled.items()),
+        "notes": list(coverage.notes),
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    import torch
+
+    from torchprobe.version import __version__
+
+    return {"torchprobe": __version__, "torch": torch.__version__}
+
+
+def _results(
+    stream: Stream, key: Key, fork: Analyzer, phases: list[tuple[str, int]]
+) -> list[Result]:
+    """One result, or those of a whole network, each with what is known of its layer's data."""
     fork = _alphabetical(fork, phases)
-    fork.provenance = _provenance(stream, key)
-    return fork.compute()
+    if fork.scope == "layer":
+        fork.provenance = _provenance(stream, key, key.layer)
+    with unrecorded():
+        found = fork.compute()
+    if isinstance(found, Result):
+        return [found]
+    origins = {name: _provenance(stream, key, name) for name in stream.layers}
+    return [
+        replace(each, provenance={**origins.get(each.layer, {}), **each.provenance})
+        for each in found
+    ]
 
 
 def _alphabetical(fork: Analyzer, phases: list[tuple[str, int]]) -> Analyzer:
@@ -52,7 +89,7 @@ def _alphabetical(fork: Analyzer, phases: list[tuple[str, int]]) -> Analyzer:
     if names is None or not names.strings:
         return fork
     ranks = names.ranks()
-    ordered = fork.fork(fork.layer, fork.grouping, names.ranked())
+    ordered = fork.fork(fork.subject, fork.grouping, names.ranked())
     ordered.load_state_dict(fork.state_dict())
     for _, accumulator in ordered.accumulators():
         accumulator.relabel(ranks)
@@ -62,13 +99,10 @@ def _alphabetical(fork: Analyzer, phases: list[tuple[str, int]]) -> Analyzer:
     return ordered
 
 
-def _provenance(stream: Stream, key: Key) -> dict[str, Any]:
-    import torch
-
-    from torchprobe.version import __version__
-
-    layer = stream.layers[key.layer]
-    account = stream.coverage.of(key.layer)
+def _provenance(stream: Stream, key: Key, name: str) -> dict[str, Any]:
+    """What is known of the data that a layer delivered, and of a fork's fate."""
+    layer = stream.layers[name]
+    account = stream.coverage.of(name)
     return {
         **account,
         "axes": str(layer.axes),
@@ -76,7 +110,7 @@ def _provenance(stream: Stream, key: Key) -> dict[str, Any]:
         "dtype": str(layer.dtype).removeprefix("torch."),
         "disabled": stream.disabled.get(key, ""),
         "complete": not (account["rolled_back"] or account["notes"] or key in stream.disabled),
-        "versions": {"torchprobe": __version__, "torch": torch.__version__},
+        "versions": _versions(),
     }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from torchprobe import compat
 from torchprobe.errors import AttachError
+from torchprobe.sandbox import recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -142,7 +143,7 @@ class HookManager:
     def enter(self, name: str, module: nn.Module, inputs: Any) -> None:
         """What the pre-hook of a module does."""
         local = self._local
-        if local.busy or compat.backward_running():
+        if local.busy or compat.backward_running() or not recording():
             return
         call = local.call
         if call is not None and call.stack[0][0] == name and compat.call_depth(module) == 1:
@@ -170,7 +171,7 @@ class HookManager:
                 self._tell(self.listener.recomputed, name, module, output)
             return
         call = local.call
-        if call is None or local.busy:
+        if call is None or local.busy or not recording():
             return
         error = self._pop(call, name)
         raised = output is None and sys.exc_info()[1] is not error

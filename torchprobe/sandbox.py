@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Sandbox", "all_generators_kept"]
+__all__ = ["Sandbox", "all_generators_kept", "recording", "unrecorded"]
 
 
 class Sandbox:
@@ -82,3 +83,31 @@ def all_generators_kept(device: torch.device) -> Iterator[None]:
         torch.set_rng_state(cpu)
         if cuda is not None:
             torch.cuda.set_rng_state(cuda, device)
+
+
+class _Recording(threading.local):
+    off: bool = False
+
+
+_recording = _Recording()
+
+
+def recording() -> bool:
+    """Whether probes record what models do in this thread."""
+    return not _recording.off
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Calls of a model inside, by an analyzer that must run it, are recorded by no probe.
+
+    Example:
+        >>> with unrecorded():
+        ...     recording()
+        False
+    """
+    before, _recording.off = _recording.off, True
+    try:
+        yield
+    finally:
+        _recording.off = before

@@ -24,8 +24,9 @@ from torchprobe.errors import (
 )
 from torchprobe.labels import ClassNames, Labels
 from torchprobe.layer import Layer
+from torchprobe.network import Network, NetworkBatch, input_shapes, kept_inputs
 from torchprobe.outputs import Leaf, leaves
-from torchprobe.sandbox import Sandbox
+from torchprobe.sandbox import Sandbox, unrecorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -110,6 +111,8 @@ class _Pass:
     transaction: Transaction = field(default_factory=Transaction)
     waiting: list[_Waiting] = field(default_factory=list)
     seen: dict[str, Seen] = field(default_factory=dict)
+    called: tuple[nn.Module, Any] | None = None
+    """The model and copies of its inputs, where an analyzer runs the model itself."""
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -137,6 +140,7 @@ class Stream:
         self.layers: dict[str, Layer] = {}
         self.forks: dict[Key, Analyzer] = {}
         self.disabled: dict[Key, str] = {}
+        self._networks = any(each.scope == "network" for each in analyzers.values())
         self._listening: dict[tuple[object, ...], list[tuple[Key, Analyzer]]] = {}
         self.coverage = Coverage(expected=tuple(selection.modules))
         self.number = 0
@@ -164,7 +168,11 @@ class Stream:
         """A module is about to run: its inputs tell axes, the model's are a layer themselves."""
         if self.discovering:
             self.layouts.enter(name, module, _tensors(inputs))
-        if self.selection.input and name == self.root and len(call.stack) == 1:
+        if name != self.root or len(call.stack) > 1:
+            return
+        if self._networks:
+            call.data.called = module, kept_inputs(inputs)
+        if self.selection.input:
             found = leaves([*inputs[0], *inputs[1].values()])
             first = next((leaf for leaf in found if leaf.tensor is not None), None)
             if first is not None:
@@ -199,6 +207,8 @@ class Stream:
                 self._end_discovery(current)
             while current.waiting:
                 self._deliver(current, current.waiting.pop(0))
+            if self._networks:
+                self._deliver_network(current, output)
         except BaseException:
             self._forget(current, "error while its values were delivered")
             raise
@@ -251,6 +261,29 @@ class Stream:
                 seen.rows += batch.n_rows
                 seen.nonfinite += batch.n_nonfinite
 
+    def _deliver_network(self, current: _Pass, output: Any) -> None:
+        """Hand a call of the model to the analyzers that run it themselves."""
+        network = self._network(current)
+        if network is None or current.called is None:
+            reason = "called without the model around it, which analyzers of the network need"
+            current.skipped.append((self.root, reason))
+            return
+        (args, kwargs), said = current.called[1], current.labels
+        batch = NetworkBatch(
+            network, args, kwargs, output, said, current.split, current.number
+        )
+        with Sandbox(network.device), current.transaction, unrecorded():
+            for key, fork in self._listeners(current, network, current.labels):
+                self._update(current, key, fork, batch.view(key.grouping, fork.positions))
+
+    def _network(self, current: _Pass) -> Network | None:
+        """The model with the layers met so far; None where it was not the model that was called."""
+        layers = tuple(layer for name, layer in self.layers.items() if name != self.input)
+        if current.called is None or not layers:
+            return None
+        model, inputs = current.called
+        return Network(self.root, model, layers, input_shapes(inputs))
+
     def _update_all(self, current: _Pass, batch: LayerBatch, *, primary: bool) -> None:
         for key, fork in self._listeners(current, batch.layer, batch.given):
             view = batch.view(key.grouping, fork.positions)
@@ -269,7 +302,9 @@ class Stream:
             return False
         return True
 
-    def _update(self, current: _Pass, key: Key, fork: Analyzer, view: LayerBatch) -> None:
+    def _update(
+        self, current: _Pass, key: Key, fork: Analyzer, view: LayerBatch | NetworkBatch
+    ) -> None:
         if key in self.disabled:
             return
         try:
@@ -355,17 +390,19 @@ class Stream:
         return labels if item.leaf.lengths is None else labels.with_lengths(item.leaf.lengths)
 
     def _listeners(
-        self, current: _Pass, layer: Layer, labels: Labels
+        self, current: _Pass, layer: Layer | Network, labels: Labels
     ) -> list[tuple[Key, Analyzer]]:
         """The forks that want this layer in this phase; worked out once for each combination."""
-        phase = (layer.name, current.split, current.number, *labels.labels)
+        phase = (type(layer), layer.name, current.split, current.number, *labels.labels)
         if phase not in self._listening:
             keys = self._keys(current, layer, labels)
             self._listening[phase] = [(key, self._fork(key, layer, labels)) for key in keys]
         return self._listening[phase]
 
-    def _keys(self, current: _Pass, layer: Layer, labels: Labels) -> Iterator[Key]:
+    def _keys(self, current: _Pass, layer: Layer | Network, labels: Labels) -> Iterator[Key]:
         for name, analyzer in self.analyzers.items():
+            if (analyzer.scope == "network") != isinstance(layer, Network):
+                continue
             late = current.split == "fit" and current.number >= analyzer.passes
             if current.split not in analyzer.splits or late:
                 continue
@@ -380,7 +417,7 @@ class Stream:
                 )
             yield from (Key(name, layer.name, grouping) for grouping in wanted)
 
-    def _fork(self, key: Key, layer: Layer, labels: Labels) -> Analyzer:
+    def _fork(self, key: Key, layer: Layer | Network, labels: Labels) -> Analyzer:
         if key not in self.forks:
             with self._lock:
                 self._reserve(key, layer)
@@ -392,7 +429,7 @@ class Stream:
                 self.forks[key] = fork
         return self.forks[key]
 
-    def _reserve(self, key: Key, layer: Layer) -> None:
+    def _reserve(self, key: Key, layer: Layer | Network) -> None:
         """Refuse state beyond the memory budget before it is made."""
         analyzer = self.analyzers[key.analyzer]
         need, budget = analyzer.state_bytes(layer.at(analyzer.positions)), self._budget()
@@ -426,6 +463,9 @@ class Stream:
                 for item in current.waiting:
                     layer = self._layer(item)
                     self._listeners(current, layer, self._labels(current, item, layer))
+                network = self._network(current)
+                if network is not None and self._networks:
+                    self._listeners(current, network, current.labels)
                 self.layouts.check_used()
             except BaseException:
                 self.layers, self.forks, self._listening, self._state_bytes = {}, {}, {}, 0

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 
 from torchprobe.axes import Axes
 from torchprobe.batch import LayerBatch
 from torchprobe.errors import EmptyStateError
 from torchprobe.labels import Labels
 from torchprobe.layer import Layer
+from torchprobe.network import Network, NetworkBatch
+from torchprobe.result import Result
 from torchprobe.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from torchprobe.analyzer import Analyzer
-    from torchprobe.results import Result
 
 __all__ = ["Check", "Example", "check_analyzer", "checks", "example"]
 
@@ -39,14 +41,23 @@ class Example:
     ids: Tensor
     """[sample], int64."""
 
-    def batch(self, index: Tensor, split: str = "fit", number: int = 0) -> LayerBatch:
+    @property
+    def subject(self) -> Layer | Network:
+        """What an analyzer is forked for."""
+        return self.layer
+
+    def batch(
+        self, index: Tensor, split: str = "fit", number: int = 0
+    ) -> LayerBatch | NetworkBatch:
         """Some samples as a batch."""
         labels = Labels(self.labels[index], ids=self.ids[index])
         return LayerBatch(self.layer, self.values[index], labels, split=split, number=number)
 
     def part(self, index: Tensor) -> Example:
         """Some samples only."""
-        return Example(self.layer, self.values[index], self.labels[index], self.ids[index])
+        return replace(
+            self, values=self.values[index], labels=self.labels[index], ids=self.ids[index]
+        )
 
     def take(self, n: int) -> Example:
         """The first samples only."""
@@ -72,6 +83,47 @@ def example(
         labels.masked_fill(torch.arange(n) % 13 == 5, -1),  # noqa: PLR2004 - a few are ignored
         1000 + torch.randperm(n, generator=generator),
     )
+
+
+@dataclass(frozen=True)
+class NetworkExample(Example):
+    """Made-up inputs of a small network in float64, four classes to its four outputs."""
+
+    network: Network
+
+    @property
+    def subject(self) -> Network:
+        """What an analyzer of scope "network" is forked for."""
+        return self.network
+
+    def batch(self, index: Tensor, split: str = "fit", number: int = 0) -> NetworkBatch:
+        """Some samples as one call of the network."""
+        values, labels = self.values[index], Labels(self.labels[index], ids=self.ids[index])
+        output = self.network.model(values)
+        return NetworkBatch(self.network, (values,), {}, output, labels, split, number)
+
+
+def network_example(n: int = 96, positions: tuple[int, ...] = (), seed: int = 0) -> NetworkExample:
+    """Inputs for a network of one hidden layer, with convolutions where there are positions."""
+    data = example(n, positions=positions, seed=seed)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        model = _small_net(len(positions)).double().eval()
+    values = data.values.double()
+    layers, current = [], values
+    for name, module in model.named_children():
+        current = module(current)
+        shape, kind = tuple(current.shape), type(module).__name__
+        layers.append(Layer(name, data.layer.axes, shape, kind, torch.float64))
+    network = Network("model", model, tuple(layers), (tuple(values.shape),))
+    return NetworkExample(data.layer, values, data.labels, data.ids, network)
+
+
+def _small_net(positions: int) -> nn.Sequential:
+    if not positions:
+        return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+    convolution = nn.Conv1d if positions == 1 else nn.Conv2d
+    return nn.Sequential(convolution(6, 5, 3, padding=1), nn.ReLU(), convolution(5, 4, 1))
 
 
 def check_analyzer(
@@ -108,7 +160,7 @@ def check_analyzer(
     """
     made = analyzer() if isinstance(analyzer, type) else analyzer
     for sizes in positions:
-        data = example(positions=sizes)
+        data = _data(made, sizes)
         for check in checks():
             if check.__name__ in skip:
                 continue
@@ -120,6 +172,12 @@ def check_analyzer(
                 raise AssertionError(
                     f"{made.name}: {check.__name__} with positions {sizes}: {kind}{error}"
                 ) from error
+
+
+def _data(analyzer: Analyzer, positions: tuple[int, ...]) -> Example:
+    if analyzer.scope == "network":
+        return network_example(positions=positions)
+    return example(positions=positions)
 
 
 def checks() -> tuple[Check, ...]:
@@ -154,7 +212,7 @@ def it_has_a_name_and_settings_as_stored(analyzer: Analyzer, _: Example) -> None
 
 def nothing_seen_raises_empty_state_error(analyzer: Analyzer, data: Example) -> None:
     try:
-        analyzer.fork(data.layer, "label").compute()
+        list(_each(analyzer.fork(data.subject, "label").compute()))
     except EmptyStateError:
         return
     raise AssertionError("compute() before any data must raise EmptyStateError")
@@ -168,7 +226,7 @@ def batch_size_does_not_matter(analyzer: Analyzer, data: Example) -> None:
 
 def order_does_not_matter(analyzer: Analyzer, data: Example) -> None:
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1))
-    shuffled = Example(data.layer, data.values[order], data.labels[order], data.ids[order])
+    shuffled = data.part(order)
     _equal(_run(analyzer, data, [16]), _run(analyzer, shuffled, [16]), "shuffled data")
 
 
@@ -179,7 +237,7 @@ def merging_two_halves_equals_one_pass(analyzer: Analyzer, data: Example) -> Non
 def merging_nothing_changes_nothing(analyzer: Analyzer, data: Example) -> None:
     fork = _fed(analyzer, data)
     before = fork.state_dict()
-    fork.merge(analyzer.fork(data.layer, "label"))
+    fork.merge(analyzer.fork(data.subject, "label"))
     after = fork.state_dict()
     assert before.keys() == after.keys(), "merging an empty copy changed what the state holds"
     for name, tensor in before.items():
@@ -192,7 +250,7 @@ def a_saved_state_restores_the_result(analyzer: Analyzer, data: Example) -> None
 
 def a_class_seen_late_counts_the_same(analyzer: Analyzer, data: Example) -> None:
     order = data.labels.argsort(stable=True)
-    by_class = Example(data.layer, data.values[order], data.labels[order], data.ids[order])
+    by_class = data.part(order)
     _equal(_run(analyzer, data, [16]), _run(analyzer, by_class, [16]), "data sorted by class")
 
 
@@ -203,10 +261,10 @@ def repeating_gives_the_same_bits(analyzer: Analyzer, data: Example) -> None:
 def state_does_not_grow_with_the_data(analyzer: Analyzer, data: Example) -> None:
     fork = _fed(analyzer, data)
     before = _bytes(fork)
-    moved = Example(data.layer, data.values, data.labels, data.ids + len(data) * 10)
+    moved = replace(data, ids=data.ids + len(data) * 10)
     for _ in range(3):
         _feed(fork, moved, [16], "fit")
-    budget = max(before, fork.state_bytes(data.layer))
+    budget = max(before, fork.state_bytes(data.subject))
     assert _bytes(fork) <= budget, (
         f"{before} bytes grew to {_bytes(fork)}; keep statistics, not data"
     )
@@ -220,12 +278,13 @@ def no_random_numbers_are_drawn(analyzer: Analyzer, data: Example) -> None:
 
 
 def inputs_are_not_written_to(analyzer: Analyzer, data: Example) -> None:
-    fork = analyzer.fork(data.layer.at(analyzer.positions), "label")
+    fork = analyzer.fork(data.subject.at(analyzer.positions), "label")
     batch = data.batch(torch.arange(len(data))).view("label", analyzer.positions)
-    values, rows = batch.values.clone(), batch.rows().clone()
+    shared = _shared(batch)
+    before = [tensor.clone() for tensor in shared.values()]
     fork.update(batch)
-    assert torch.equal(values, batch.values), "update wrote into batch.values"
-    assert torch.equal(rows, batch.rows()), "update wrote into batch.rows(), which others share"
+    for (name, tensor), copy in zip(shared.items(), before, strict=True):
+        assert torch.equal(tensor, copy), f"update wrote into {name}, which others share"
 
 
 def forks_are_independent(analyzer: Analyzer, data: Example) -> None:
@@ -246,6 +305,13 @@ def it_can_move_between_devices(analyzer: Analyzer, data: Example) -> None:
 # -- running one by hand, as a probe would
 
 
+def _shared(batch: LayerBatch | NetworkBatch) -> dict[str, Tensor]:
+    """The tensors of a batch that an analyzer must not write to."""
+    if isinstance(batch, NetworkBatch):
+        return {"batch.args": batch.args[0], "batch.output": batch.output}
+    return {"batch.values": batch.values, "batch.rows()": batch.rows()}
+
+
 def _own(analyzer: Analyzer) -> dict[str, object]:
     return {name: value for name, value in analyzer.settings().items() if name != "positions"}
 
@@ -262,7 +328,7 @@ def _feed(fork: Analyzer, data: Example, sizes: Sequence[int], split: str, numbe
 
 
 def _fed(analyzer: Analyzer, data: Example) -> Analyzer:
-    fork = analyzer.fork(data.layer.at(analyzer.positions), "label")
+    fork = analyzer.fork(data.subject.at(analyzer.positions), "label")
     _feed(fork, data, [16], "fit")
     return fork
 
@@ -274,16 +340,20 @@ def _run(
     *,
     processes: int = 1,
     resume: bool = False,
-) -> Result:
+) -> list[Result]:
     """All phases, in one process or several that merge after each, optionally resumed midway."""
-    first = analyzer.fork(data.layer.at(analyzer.positions), "label")
+    first = analyzer.fork(data.subject.at(analyzer.positions), "label")
     for phase in _phases(analyzer):
         if processes == 1:
             _feed_part(first, data, sizes, phase, resume=resume)
         else:
             _feed_processes(first, data, sizes, phase, processes)
         first.after(*phase)
-    return first.compute()
+    return _each(first.compute())
+
+
+def _each(found: Result | Iterable[Result]) -> list[Result]:
+    return [found] if isinstance(found, Result) else list(found)
 
 
 def _feed_processes(
@@ -325,7 +395,16 @@ def _bytes(fork: Analyzer) -> int:
     return sum(tensor.nbytes for tensor in fork.state_dict().values())
 
 
-def _equal(first: Result, second: Result, what: str, *, exact: bool = False) -> None:
+def _equal(
+    first: Sequence[Result], second: Sequence[Result], what: str, *, exact: bool = False
+) -> None:
+    assert len(first) == len(second), f"{what} gave results for other layers"
+    for one, two in zip(first, second, strict=True):
+        _equal_result(one, two, what, exact=exact)
+
+
+def _equal_result(first: Result, second: Result, what: str, *, exact: bool) -> None:
+    assert first.layer == second.layer, f"{what} gave results for other layers"
     assert first.fields.keys() == second.fields.keys(), f"{what} gave other fields"
     assert first.coords == second.coords, f"{what} gave other names along an axis"
     for name, field in first.fields.items():

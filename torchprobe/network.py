@@ -1,0 +1,116 @@
+"""A whole model and one of its calls, for analyzers that must run it themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from torchprobe.errors import LabelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torchprobe.labels import Labels
+    from torchprobe.layer import Layer
+
+__all__ = ["Network", "NetworkBatch"]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A model and its probed layers: what an analyzer with ``scope = "network"`` is made for.
+
+    It may run the model in `update` and `compute`; no probe records those calls.
+    """
+
+    name: str
+    """What the model is called among its layers: "model"."""
+    model: nn.Module
+    layers: tuple[Layer, ...]
+    """The layers chosen, in the order of execution, without the model's input."""
+    input_shapes: tuple[tuple[int, ...], ...] = ()
+    """Shapes of the tensors the model was first called with, in the order of its arguments."""
+
+    @property
+    def width(self) -> int:
+        """How many units all layers have together."""
+        return sum(layer.width for layer in self.layers)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the first layer's values are."""
+        return self.layers[0].device
+
+    def at(self, positions: str) -> Network:
+        """The same with the positions of every layer pooled or flattened."""
+        return replace(self, layers=tuple(layer.at(positions) for layer in self.layers))
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkBatch:
+    """One call of the whole model, after it succeeded.
+
+    Tensors among the inputs are copies made before the call, which in-place operations of the model
+    have not reached.
+    """
+
+    network: Network
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    output: Any
+    """What the model returned."""
+    given: Labels
+    """All that was said of the batch."""
+    split: str = "fit"
+    number: int = 0
+    """Which pass over the split this is, from 0."""
+    grouping: str | None = None
+    """The grouping that `labels` speak of."""
+
+    def view(self, grouping: str | None, positions: str) -> NetworkBatch:
+        """This batch for one grouping and one choice of rows."""
+        return replace(self, grouping=grouping, network=self.network.at(positions))
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels of `grouping`: int64 [sample] or [sample, *positions], -1 to be left out.
+
+        Raises:
+            LabelError: the batch came without.
+        """
+        if self.grouping is None or self.grouping not in self.given.labels:
+            raise LabelError(
+                f"this call of the model has no labels {self.grouping!r}; pass labels= with it"
+            )
+        return self.given.labels[self.grouping]
+
+    @property
+    def sample_ids(self) -> Tensor:
+        """A stable number for each sample: int64 [sample], on the CPU.
+
+        Raises:
+            LabelError: there are none.
+        """
+        if self.given.ids is None:
+            raise LabelError("this batch has no sample ids; pass ids= with the batch")
+        return self.given.ids
+
+
+def kept_inputs(inputs: tuple[Any, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Copies of a call's (args, kwargs), which in-place operations will not reach."""
+    with torch.inference_mode(mode=False), torch.no_grad():
+        args, kwargs = pytree.tree_map_only(Tensor, lambda t: t.detach().clone(), tuple(inputs))
+    return tuple(args), dict(kwargs)
+
+
+def input_shapes(inputs: tuple[Any, Any]) -> tuple[tuple[int, ...], ...]:
+    """Shapes of the tensors among a call's (args, kwargs)."""
+    return tuple(tuple(tensor.shape) for tensor in _tensors(inputs))
+
+
+def _tensors(inputs: tuple[Any, Any]) -> Iterator[Tensor]:
+    return (part for part in pytree.tree_leaves(tuple(inputs)) if isinstance(part, Tensor))
