@@ -13,6 +13,28 @@ from torchprobe_speech.audio import read_audio, resample, write_wav
 from torchprobe_speech.corpus import Corpus, espeak_corpus
 from torchprobe_speech.features import PHONEME_FEATURES, SPECTROGRAM_FEATURES, LogMel
 from torchprobe_speech.frames import FrameBatches, FrameDataset, Frames
+from torchprobe_speech.grapheme_net import GraphemeNet, LayerShape
+from torchprobe_speech.grapheme_training import (
+    CtcTraining,
+    grapheme_error,
+    train_graphemes,
+    transcribe,
+)
+from torchprobe_speech.graphemes import (
+    Alphabet,
+    character_error_rate,
+    edit_distance,
+    greedy_decode,
+    word_error_rate,
+)
+from torchprobe_speech.label_cascade import (
+    Alignment,
+    Runs,
+    align,
+    carry_to_frames,
+    collapse,
+    phoneme_of_grapheme,
+)
 from torchprobe_speech.librispeech import read_librispeech
 from torchprobe_speech.phoneme_net import PhonemeNet
 from torchprobe_speech.phoneme_training import FrameTraining, frame_accuracy, train_phonemes
@@ -25,6 +47,11 @@ from torchprobe_speech.phonemes import (
     Inventory,
     category,
     manner,
+)
+from torchprobe_speech.spectrograms import (
+    SpectrogramBatch,
+    SpectrogramBatches,
+    SpectrogramDataset,
 )
 from torchprobe_speech.synthesis import CorpusSettings
 from torchprobe_speech.timit import read_timit, write_timit
@@ -42,27 +69,47 @@ __all__ = [
     "SPECTROGRAM_FEATURES",
     "TIMIT39",
     "TIMIT61",
+    "Alignment",
+    "Alphabet",
     "Corpus",
     "CorpusSettings",
+    "CtcTraining",
     "FrameBatches",
     "FrameDataset",
     "FrameTraining",
     "Frames",
+    "GraphemeNet",
     "Inventory",
+    "LayerShape",
     "LogMel",
     "PhonemeNet",
+    "Runs",
     "Segment",
+    "SpectrogramBatch",
+    "SpectrogramBatches",
+    "SpectrogramDataset",
     "Utterance",
+    "align",
+    "carry_to_frames",
     "category",
+    "character_error_rate",
+    "collapse",
+    "edit_distance",
     "espeak_corpus",
     "frame_accuracy",
+    "grapheme_error",
+    "greedy_decode",
     "import_torchaudio",
     "manner",
+    "phoneme_of_grapheme",
     "read_audio",
     "read_librispeech",
     "read_timit",
     "resample",
+    "train_graphemes",
     "train_phonemes",
+    "transcribe",
+    "word_error_rate",
     "write_timit",
     "write_wav",
 ]
