@@ -20,6 +20,7 @@ MAX_DEPTH = 32  # settings nest a handful deep; far below the interpreter's own 
 MAX_DIGITS = 40  # holds every 128-bit seed; longer integers cost quadratic time to read
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_NORMAL = (str, float, bool, type(None))
 _NON_FINITE = ("nan", "inf", "-inf")
 
 
@@ -59,6 +60,8 @@ def freeze(value: Any) -> Any:
 
 
 def _freeze(value: Any, depth: int) -> Any:
+    if type(value) in _NORMAL:  # nearly everything: names along axes, by the hundred thousand
+        return value
     if depth < 0:
         raise SettingError(f"a document nests deeper than {MAX_DEPTH} levels; flatten it")
     if isinstance(value, Mapping):
@@ -80,8 +83,6 @@ def _freeze_mapping(mapping: Mapping[Any, Any], depth: int) -> FrozenDict:
 
 
 def _freeze_atom(value: Any) -> Any:
-    if value is None or isinstance(value, bool):
-        return value
     if isinstance(value, int):
         return _short_int(int(value))
     if isinstance(value, float):

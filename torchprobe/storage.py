@@ -89,8 +89,10 @@ def save_arrays(
         try:
             write_file(after, parts)
             write_file(folder / INDEX, _index(content))
-        finally:
-            _sweep(folder, {before, after})
+        except BaseException:  # the index may name the one or the other by now
+            _remove({before, after} - {_arrays_in_use(folder)})
+            raise
+        _remove({before} - {after})
 
 
 def load_arrays(
@@ -217,18 +219,18 @@ def _replaceable(folder: Path, kind: str) -> Path | None:
     if not os.path.lexists(folder / INDEX):
         return None
     try:
-        found = _read_index(folder)["kind"]
+        content = _read_index(folder)
     except FileFormatError as error:
         raise SettingError(
             f"refusing to replace {str(folder / INDEX)!r}, which this torchprobe did not write "
             f"({error}); save to another folder or remove that file"
         ) from error
-    if found != kind:
+    if content["kind"] != kind:
         raise SettingError(
-            f"refusing to replace the {found!r:.80} in {str(folder)!r} by {kind!r}; save to "
-            "another folder"
+            f"refusing to replace the {content['kind']!r:.80} in {str(folder)!r} by {kind!r}; "
+            "save to another folder"
         )
-    return _arrays_in_use(folder)
+    return folder / _arrays_name(content["arrays_sha256"])
 
 
 def _arrays_in_use(folder: Path) -> Path | None:
@@ -238,11 +240,10 @@ def _arrays_in_use(folder: Path) -> Path | None:
     return folder / _arrays_name(_read_index(folder)["arrays_sha256"])
 
 
-def _sweep(folder: Path, candidates: set[Path | None]) -> None:
-    """Remove those arrays files that the index does not name, whichever step was reached."""
-    in_use = _arrays_in_use(folder)
-    for path in candidates:
-        if path is not None and path != in_use:
+def _remove(paths: set[Path | None]) -> None:
+    """Remove arrays files that no index names any more."""
+    for path in paths:
+        if path is not None:
             with suppress(OSError):  # a reader may hold it open; a file nobody names does no harm
                 path.unlink()
 
