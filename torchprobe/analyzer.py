@@ -72,7 +72,7 @@ class Analyzer:
     names: ClassNames | None = None
     """Names of the labels in this copy's grouping."""
     provenance: Mapping[str, Any] | None = None
-    """What the framework knows of the data behind a result."""
+    """What the framework knows of the data behind a result; by layer, for a network."""
 
     def start(self, layer: Any, /) -> None:
         """Make the accumulators for a `Layer` (or `Network`); called once, before any data."""
@@ -120,6 +120,7 @@ class Analyzer:
             notes: what a reader must know of these numbers: what was left out, and why.
             fields: ``name=(axes, array)``, ``(axes, array, unit)``, a number, or a `Field`.
         """
+        origin = self.provenance or {}
         return Result(
             analyzer=self.name,
             layer=(of or self.layer).name,
@@ -127,7 +128,7 @@ class Analyzer:
             fields={name: _field(value) for name, value in fields.items()},
             coords={axis: tuple(names) for axis, names in (coords or {}).items()},
             settings=self.settings(),
-            provenance=_with_notes(self.provenance or {}, notes),
+            provenance=_with_notes(origin.get(of.name, {}) if of else origin, notes),
             kind=kind or type(self).name,
         )
 

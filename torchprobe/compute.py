@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torchprobe.errors import EmptyStateError, IncompleteWarning
@@ -70,17 +69,13 @@ def _results(
 ) -> list[Result]:
     """One result, or those of a whole network, each with what is known of its layer's data."""
     fork = _alphabetical(fork, phases)
-    if fork.scope == "layer":
+    if fork.scope == "network":
+        fork.provenance = {name: _provenance(stream, key, name) for name in stream.layers}
+    else:
         fork.provenance = _provenance(stream, key, key.layer)
     with unrecorded():
         found = fork.compute()
-    if isinstance(found, Result):
-        return [found]
-    origins = {name: _provenance(stream, key, name) for name in stream.layers}
-    return [
-        replace(each, provenance={**origins.get(each.layer, {}), **each.provenance})
-        for each in found
-    ]
+        return [found] if isinstance(found, Result) else list(found)
 
 
 def _alphabetical(fork: Analyzer, phases: list[tuple[str, int]]) -> Analyzer:

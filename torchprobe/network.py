@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from torchprobe.errors import LabelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from torchprobe.labels import Labels
     from torchprobe.layer import Layer
@@ -32,8 +32,8 @@ class Network:
     model: nn.Module
     layers: tuple[Layer, ...]
     """The layers chosen, in the order of execution, without the model's input."""
-    input_shapes: tuple[tuple[int, ...], ...] = ()
-    """Shapes of the tensors the model was first called with, in the order of its arguments."""
+    inputs: tuple[tuple[Any, ...], Mapping[str, Any]] = ((), {})
+    """(args, kwargs) of the first call, tensors without their values (on the meta device)."""
 
     @property
     def width(self) -> int:
@@ -88,6 +88,11 @@ class NetworkBatch:
             )
         return self.given.labels[self.grouping]
 
+    def check_labels(self) -> None:
+        """Raise `LabelError` if there is a `grouping` but no labels of it."""
+        if self.grouping is not None:
+            _ = self.labels
+
     @property
     def sample_ids(self) -> Tensor:
         """A stable number for each sample: int64 [sample], on the CPU.
@@ -107,10 +112,7 @@ def kept_inputs(inputs: tuple[Any, Any]) -> tuple[tuple[Any, ...], dict[str, Any
     return tuple(args), dict(kwargs)
 
 
-def input_shapes(inputs: tuple[Any, Any]) -> tuple[tuple[int, ...], ...]:
-    """Shapes of the tensors among a call's (args, kwargs)."""
-    return tuple(tuple(tensor.shape) for tensor in _tensors(inputs))
-
-
-def _tensors(inputs: tuple[Any, Any]) -> Iterator[Tensor]:
-    return (part for part in pytree.tree_leaves(tuple(inputs)) if isinstance(part, Tensor))
+def shapes_of(inputs: tuple[Any, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A call's (args, kwargs) with tensors that have shape and dtype but no values."""
+    args, kwargs = pytree.tree_map_only(Tensor, lambda t: t.to("meta"), tuple(inputs))
+    return tuple(args), dict(kwargs)

@@ -24,7 +24,7 @@ from torchprobe.errors import (
 )
 from torchprobe.labels import ClassNames, Labels
 from torchprobe.layer import Layer
-from torchprobe.network import Network, NetworkBatch, input_shapes, kept_inputs
+from torchprobe.network import Network, NetworkBatch, kept_inputs, shapes_of
 from torchprobe.outputs import Leaf, leaves
 from torchprobe.sandbox import Sandbox, unrecorded
 
@@ -273,8 +273,12 @@ class Stream:
             network, args, kwargs, output, said, current.split, current.number
         )
         with Sandbox(network.device), current.transaction, unrecorded():
-            for key, fork in self._listeners(current, network, current.labels):
-                self._update(current, key, fork, batch.view(key.grouping, fork.positions))
+            listeners = self._listeners(current, network, said)
+            views = [batch.view(key.grouping, fork.positions) for key, fork in listeners]
+            for view in views:  # before any of them works, for it cannot be undone in all of them
+                view.check_labels()
+            for (key, fork), view in zip(listeners, views, strict=True):
+                self._update(current, key, fork, view)
 
     def _network(self, current: _Pass) -> Network | None:
         """The model with the layers met so far; None where it was not the model that was called."""
@@ -282,7 +286,7 @@ class Stream:
         if current.called is None or not layers:
             return None
         model, inputs = current.called
-        return Network(self.root, model, layers, input_shapes(inputs))
+        return Network(self.root, model, layers, shapes_of(inputs))
 
     def _update_all(self, current: _Pass, batch: LayerBatch, *, primary: bool) -> None:
         for key, fork in self._listeners(current, batch.layer, batch.given):

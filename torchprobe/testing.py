@@ -115,7 +115,7 @@ def network_example(n: int = 96, positions: tuple[int, ...] = (), seed: int = 0)
         current = module(current)
         shape, kind = tuple(current.shape), type(module).__name__
         layers.append(Layer(name, data.layer.axes, shape, kind, torch.float64))
-    network = Network("model", model, tuple(layers), (tuple(values.shape),))
+    network = Network("model", model, tuple(layers), ((values.to("meta"),), {}))
     return NetworkExample(data.layer, values, data.labels, data.ids, network)
 
 
