@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -17,10 +17,15 @@ __all__ = [
     "call_depth",
     "is_compiled",
     "is_compiling",
+    "run_operation",
     "unsafe_context",
     "unsafe_tensor",
 ]
 
+_COMPOSITE = "CompositeImplicitAutograd"
+_MODES = torch._C.DispatchKeySet(torch._C.DispatchKey.Python).add(  # noqa: SLF001
+    torch._C.DispatchKey.PythonTLSSnapshot  # noqa: SLF001
+)
 _CALL_IMPL = nn.Module._call_impl.__code__  # noqa: SLF001
 
 
@@ -32,6 +37,20 @@ def is_compiling() -> bool:
 def backward_running() -> bool:
     """Whether autograd is at work in this thread, so that a forward now is a recomputation."""
     return torch._C._current_graph_task_id() != -1  # noqa: SLF001
+
+
+def run_operation(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run an operation inside a dispatch mode just as it would run without the mode.
+
+    In inference mode composite operations reach a mode undivided, and with less of torch's state
+    than they had when called: no autocast, no views of parameters. Kernels are chosen by that.
+    """
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key  # noqa: SLF001
+    if not torch.is_inference_mode_enabled() or not has_kernel(function.name(), _COMPOSITE):
+        return function(*args, **kwargs)
+    state_when_called = torch._C._RestorePythonTLSSnapshot()  # type: ignore[attr-defined]  # noqa: SLF001
+    with state_when_called, torch._C._ExcludeDispatchKeyGuard(_MODES):  # noqa: SLF001
+        return function(*args, **kwargs)
 
 
 def unsafe_context() -> str:

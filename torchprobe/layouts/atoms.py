@@ -22,6 +22,8 @@ __all__ = ["Atom", "Axis", "Label", "Role", "Strength", "fit", "fresh", "known",
 class Strength(IntEnum):
     """How far a name can be trusted."""
 
+    GUESSED = 0
+    """What is left over when the other axes are named; never told to other tensors."""
     USUAL = 1
     """What is most often so."""
     SURE = 2
@@ -95,8 +97,10 @@ class Role:
     def contradiction(self) -> str:
         """Who says this is the sample axis and who, as trusted, says it is not; "" where none."""
         sample = self.first.claims.get("sample")
+        if sample is None or sample.strength < Strength.SURE:
+            return ""
         for name, claim in self.first.claims.items():
-            if sample and claim is not sample and claim.strength == sample.strength:
+            if name != "sample" and claim.strength == sample.strength:
                 return f"{sample.source!r} calls an axis sample that {claim.source!r} calls {name}"
         return ""
 
@@ -115,7 +119,11 @@ class Atom:
 
     def split(self, outer: int) -> tuple[Atom, Atom]:
         """Two factors, the outer one of a given size."""
-        return Atom(outer, whole=self), Atom(self.size // outer, whole=self, inner=True)
+        parts = Atom(outer, whole=self), Atom(self.size // outer, whole=self, inner=True)
+        for part in parts:
+            if label := part.known():
+                part.role.claim(label, "")
+        return parts
 
     def known(self) -> Label | None:
         """The best name: its maker's, else one from elsewhere, else by what it is a part of."""
@@ -144,25 +152,14 @@ def fresh(shape: Iterable[int]) -> list[Axis]:
 
 def known(axis: Axis) -> Label | None:
     """What an axis is called, where anything is known."""
-    atoms = _essential(axis)
-    if len(atoms) == 1:
-        return atoms[0].known()
-    names = [label.name if (label := atom.known()) else "" for atom in atoms]
+    if len(axis) == 1:
+        return axis[0].known()
+    labels = [(atom, atom.known()) for atom in axis]
+    names = [label.name if label else "" for atom, label in labels if label or atom.size != 1]
     for name in ("sample", "channel"):
         if name in names:
             return Label(name, Strength.USUAL)
-    return Label("token", Strength.USUAL) if all(names) else None
-
-
-def single(axis: Axis) -> Atom | None:
-    """The atom that an axis is, None where it is several."""
-    atoms = _essential(axis)
-    return atoms[0] if len(atoms) == 1 else None
-
-
-def _essential(axis: Axis) -> Axis:
-    """Atoms without those of size one, which come and go; one of them where there are no others."""
-    return tuple(atom for atom in axis if atom.size != 1) or axis[:1]
+    return Label("token", Strength.USUAL) if names and all(names) else None
 
 
 def length(axis: Axis) -> int:
@@ -172,9 +169,10 @@ def length(axis: Axis) -> int:
 
 def unite(axes: Sequence[Axis]) -> None:
     """Axes that are combined entry by entry are one and the same."""
-    atoms = [atom for axis in axes if (atom := single(axis))]
-    for atom in atoms[1:]:
-        atoms[0].role.unite(atom.role)
+    for other in axes[1:]:
+        if [atom.size for atom in other] == [atom.size for atom in axes[0]]:
+            for one, same in zip(axes[0], other, strict=True):
+                one.role.unite(same.role)
 
 
 def fit(axes: Sequence[Axis], shape: Sequence[int]) -> list[Axis]:
@@ -187,18 +185,16 @@ def fit(axes: Sequence[Axis], shape: Sequence[int]) -> list[Axis]:
 def _resized(axis: Axis, size: int) -> Axis:
     if length(axis) == size:
         return axis
-    atom = single(axis)
-    if atom is None:
-        return (Atom(size),)
-    return (Atom(size, atom.role, atom.label or (atom.known() if atom.whole else None)),)
+    if len(axis) > 1:
+        return (Atom(size, label=known(axis)),)
+    return (
+        Atom(size, axis[0].role, axis[0].label or (axis[0].known() if axis[0].whole else None)),
+    )
 
 
 def relabel(axis: Axis, label: Label) -> Axis:
     """The axis under another name; one of several atoms has no name of its own."""
-    atom = single(axis)
-    return (
-        axis if atom is None else tuple(replace(a, label=label) if a is atom else a for a in axis)
-    )
+    return (replace(axis[0], label=label),) if len(axis) == 1 else axis
 
 
 def regroup(axes: Sequence[Axis], shape: Sequence[int]) -> list[Axis]:

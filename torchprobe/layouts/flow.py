@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from torchprobe import compat
 from torchprobe.layouts.atoms import fit, fresh
 from torchprobe.layouts.operations import Operation, result_axes
 
@@ -86,8 +88,10 @@ class Flow(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run an operation and note what came out."""
-        result = func(*args, **(kwargs or {}))
-        if self.started and isinstance(func, torch._ops.OpOverload):  # noqa: SLF001
+        if not isinstance(func, torch._ops.OpOverload):  # noqa: SLF001
+            return func(*args, **(kwargs or {}))
+        result = compat.run_operation(func, args, kwargs or {})
+        if self.started:
             self._follow(func, args, kwargs or {}, result)
         return result
 
@@ -119,4 +123,6 @@ def _dense(result: Any) -> Iterator[Tensor]:
 
 
 def _is_dense(value: Any) -> bool:
-    return not isinstance(value, Tensor) or not (value.is_nested or value.is_sparse)
+    if not isinstance(value, Tensor):
+        return True
+    return not (is_lazy(value) or value.is_nested or value.is_sparse)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from torchprobe import compat
 from torchprobe.axes import Axes
 from torchprobe.errors import LayoutError
-from torchprobe.layouts.atoms import Label, Strength, fresh, relabel, single, unite
+from torchprobe.layouts.atoms import Label, Strength, fresh, known, relabel, unite
 from torchprobe.layouts.flow import Flow
 from torchprobe.layouts.given import Given, Plugin
-from torchprobe.layouts.rules import Rule, input_rule, keeps_leading, nothing, output_rule
+from torchprobe.layouts.rules import Rule, input_rule, keeps_leading, output_rule, unknown
 from torchprobe.layouts.settle import contradictions, settle
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from torchprobe.outputs import Leaf
 
 __all__ = ["Layouts"]
+
+
+_OF_IMAGES = {"depth", "height", "width"}
+"""Two-dimensional convolutions run over heads and tokens, too: these names may be wrong there."""
 
 
 class _Seen(NamedTuple):
@@ -182,8 +186,8 @@ class Layouts:
 
     def _see_inputs(self, module: nn.Module, inputs: Sequence[Tensor]) -> None:
         for index, tensor in enumerate(inputs):
-            rule = nothing(tensor.ndim)
             path = "" if index == 0 else f"[{index}]"
+            rule = unknown(tensor.ndim)
             self._see(self._given.input_name, path, module, tensor, rule, main=index == 0)
 
     def _see(
@@ -212,7 +216,7 @@ class Layouts:
             given = self._given.plugin(of.name, module, of.shape)
         is_input = of.name == self._given.input_name
         rank = len(of.shape)
-        rule = nothing(rank) if is_input else output_rule(module, of.path, rank)
+        rule = unknown(rank) if is_input else output_rule(module, of.path, rank)
         return _Seen(fresh(of.shape), rule, of.shape, given)
 
 
@@ -236,16 +240,25 @@ def _labels(rule: Rule) -> list[Label | None]:
 
 
 def _claim(axes: Sequence[Axis], labels: Sequence[Label | None], source: str) -> None:
+    """Tell what an axis is called to all that share it; merged axes are told nothing."""
     for axis, label in zip(axes, labels, strict=True):
-        atom = single(axis)
-        if atom and label:
-            atom.role.claim(label, source)
+        if label and label.strength > Strength.GUESSED and len(axis) == 1:
+            doubtful = label.strength == Strength.SURE and label.name in _OF_IMAGES
+            axis[0].role.claim(Label(label.name, Strength.USUAL) if doubtful else label, source)
 
 
 def _renamed(axes: Sequence[Axis], labels: Sequence[Label | None]) -> list[Axis]:
     """Axes under the names that their module gives them."""
-    pairs = zip(axes, labels, strict=True)
-    return [relabel(axis, label) if label else axis for axis, label in pairs]
+    return [_named(axis, label) for axis, label in zip(axes, labels, strict=True)]
+
+
+def _named(axis: Axis, label: Label | None) -> Axis:
+    before = known(axis)
+    if label is None or label.strength == Strength.GUESSED:
+        return axis
+    if before and before.name == "channel" != label.name:
+        label = Label(label.name, Strength.SURE)  # whatever it is, its channels are others
+    return relabel(axis, label)
 
 
 def _bridge(module: nn.Module, before: Sequence[Axis], after: Sequence[Axis], rule: Rule) -> None:

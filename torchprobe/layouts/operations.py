@@ -187,7 +187,14 @@ def _convolved(operation: Operation) -> list[Axis]:
 
 
 def _attended(operation: Operation) -> list[Axis]:
-    return [*operation.axes(0)[:-1], operation.axes(2)[-1]]
+    """A mask or bias has the axes of the scores: those of the queries, with keys last."""
+    queries, keys, values = (operation.axes(index) for index in range(3))
+    mask = operation.arg(3, "attn_mask")
+    if isinstance(mask, Tensor):
+        unite([mask_axis[-1] for mask_axis in (operation.axes_of(mask), keys[:-1])])
+        for one, other in zip(operation.axes_of(mask)[-2::-1], queries[-2::-1], strict=False):
+            unite([one, other])
+    return [*queries[:-1], values[-1]]
 
 
 def _embedded(operation: Operation) -> list[Axis]:

@@ -9,7 +9,7 @@ from torch import nn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Rule", "input_rule", "keeps_leading", "nothing", "output_rule"]
+__all__ = ["Rule", "input_rule", "keeps_leading", "nothing", "output_rule", "unknown"]
 
 Names: TypeAlias = tuple[str | None, ...]
 
@@ -36,10 +36,12 @@ def output_rule(module: nn.Module, path: str, rank: int, input_rank: int | None 
         >>> output_rule(nn.LSTM(2, 3), "[1][0]", 3).sure
         ('stack', 'sample', 'channel')
     """
-    for name in _torch_types(module):
-        if name in _RULES:
-            return _RULES[name](module, rank, _Part(path in ("", "[0]"), input_rank, path))
-    return _unknown(module, rank, _Part(True, None, path))
+    types = _torch_types(module)
+    known = next((name for name in types if name in _RULES), None)
+    if known is None:
+        return unknown(rank)
+    rule = _RULES[known](module, rank, _Part(path in ("", "[0]"), input_rank))
+    return rule if _unchanged(module) else rule._replace(sure=(None,) * rank)
 
 
 def input_rule(module: nn.Module, index: int, rank: int) -> Rule:
@@ -48,28 +50,44 @@ def input_rule(module: nn.Module, index: int, rank: int) -> Rule:
     Modules that lay out their input differently from their output say nothing of it, nor does any
     module of masks and states.
     """
-    types = _torch_types(module)
-    if _OTHER_INPUT.isdisjoint(types) and index < max(_INPUTS.get(name, 1) for name in types):
-        return output_rule(module, "", rank, rank)
-    return nothing(rank)
+    types = set(_torch_types(module))
+    inputs = max((n for name, n in _INPUTS.items() if name in types), default=1)
+    if types.isdisjoint(_RULES) or not types.isdisjoint(_OTHER_INPUT) or index >= inputs:
+        return nothing(rank)
+    return output_rule(module, "", rank, rank)
+
+
+def unknown(rank: int) -> Rule:
+    """A vector is channels, a matrix samples of them; of more axes nothing is known."""
+    return {1: _usual("channel"), 2: _usual("sample channel")}.get(rank, nothing(rank))
+
+
+def nothing(rank: int) -> Rule:
+    """Nothing is known of so many axes."""
+    return Rule((None,) * rank, (None,) * rank)
 
 
 def keeps_leading(module: nn.Module) -> bool:
     """Whether a module leaves all axes but the last as they are."""
-    return not _KEEP_LEADING.isdisjoint(_torch_types(module))
+    return _unchanged(module) and not _KEEP_LEADING.isdisjoint(_torch_types(module))
 
 
 class _Part(NamedTuple):
     main: bool
     """Whether this is the output proper, not states or weights beside it."""
     input_rank: int | None
-    path: str
 
 
 def _torch_types(module: nn.Module) -> list[str]:
     """The classes of torch's own that a module is of, by name: quantized ones have equal names."""
     classes = type(module).__mro__
     return [cls.__name__ for cls in classes if cls.__module__.startswith("torch.")]
+
+
+def _unchanged(module: nn.Module) -> bool:
+    """Whether a module computes what torch's class does: a subclass may turn its axes around."""
+    own = next(cls for cls in type(module).__mro__ if cls.__module__.startswith("torch."))
+    return getattr(module.forward, "__func__", None) is getattr(own, "forward", None)
 
 
 def _sure(names: str) -> Rule:
@@ -81,16 +99,6 @@ def _usual(names: str) -> Rule:
     return Rule((None,) * len(usual), usual)
 
 
-def nothing(rank: int) -> Rule:
-    """Nothing is known of so many axes."""
-    return Rule((None,) * rank, (None,) * rank)
-
-
-def _unknown(_: nn.Module, rank: int, __: _Part) -> Rule:
-    """A vector is channels, a matrix samples of them; of more axes nothing is known."""
-    return {1: _usual("channel"), 2: _usual("sample channel")}.get(rank, nothing(rank))
-
-
 def _channel_last(_: nn.Module, rank: int, __: _Part) -> Rule:
     leading = tuple(_LEADING.get(rank, "").split()) or (None,) * (rank - 1)
     return Rule((*(None,) * (rank - 1), "channel"), (*leading, "channel"))
@@ -98,7 +106,7 @@ def _channel_last(_: nn.Module, rank: int, __: _Part) -> Rule:
 
 def _layer_norm(module: nn.Module, rank: int, part: _Part) -> Rule:
     one_axis = len(getattr(module, "normalized_shape", ())) == 1
-    return (_channel_last if one_axis else _unknown)(module, rank, part)
+    return _channel_last(module, rank, part) if one_axis else unknown(rank)
 
 
 def _batched_channels(_: nn.Module, rank: int, __: _Part) -> Rule:
@@ -114,9 +122,9 @@ def _spatial(dims: int, *, sure: bool) -> Callable[[nn.Module, int, _Part], Rule
     """Channels before ``dims`` positions, with or without samples in front."""
     layouts = {dims + 2: f"sample channel {_SPATIAL[dims]}", dims + 1: f"channel {_SPATIAL[dims]}"}
 
-    def rule(module: nn.Module, rank: int, part: _Part) -> Rule:
+    def rule(_: nn.Module, rank: int, __: _Part) -> Rule:
         if rank not in layouts:
-            return _unknown(module, rank, part)
+            return unknown(rank)
         return (_sure if sure else _usual)(layouts[rank])
 
     return rule

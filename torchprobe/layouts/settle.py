@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torchprobe.layouts.atoms import Label, Strength, known, single
+from torchprobe.layouts.atoms import Label, Strength, known, length
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from torchprobe.layouts.atoms import Axis
     from torchprobe.layouts.rules import Rule
@@ -30,6 +30,7 @@ def settle(axes: Sequence[Axis], rule: Rule) -> list[Label | None]:
     ]
     _keep_one_channel(labels, axes, rule)
     _fill(labels, axes, rule)
+    _find_lone_sample(labels, axes)
     _find_channel(labels)
     _name_positions(labels)
     return labels
@@ -37,7 +38,7 @@ def settle(axes: Sequence[Axis], rule: Rule) -> list[Label | None]:
 
 def contradictions(axes: Sequence[Axis]) -> list[str]:
     """What modules disagree about."""
-    found = (atom.role.contradiction() for axis in axes if (atom := single(axis)))
+    found = (atom.role.contradiction() for axis in axes for atom in axis)
     return [text for text in found if text]
 
 
@@ -46,28 +47,34 @@ def _names(labels: Sequence[Label | None]) -> list[str | None]:
 
 
 def _keep_one_channel(labels: list[Label | None], axes: Sequence[Axis], rule: Rule) -> None:
-    """Channels of an earlier layer may be positions here: a mixer's linear layer over tokens."""
+    """Channels of one layer may be positions of another: a mixer's linear layer over tokens."""
     claimed = [at for at, name in enumerate(_names(labels)) if name == "channel"]
-    if len(claimed) < 2:  # noqa: PLR2004 - no contest
-        return
-    if "channel" in rule.sure:
-        kept = rule.sure.index("channel")
-    else:
-        kept = max(claimed, key=lambda at: (labels[at].strength, _count(axes[at]), at))  # type: ignore[union-attr]
-    for at in claimed:
-        if at != kept:
-            labels[at] = next(_other_names(axes[at], labels), None)
+    if len(claimed) > 1:
+        others = {at: _other_names(axes[at]) for at in claimed}
+        trust = {at: label.strength for at in claimed if (label := labels[at])}
+        kept = max(
+            claimed,
+            key=lambda at: (
+                rule.sure[at] == "channel",
+                trust[at],
+                not others[at],
+                _count(axes[at]),
+                at,
+            ),
+        )
+        for at in claimed:
+            if at != kept:
+                labels[at] = next((o for o in others[at] if o.name not in _names(labels)), None)
 
 
 def _count(axis: Axis) -> int:
-    atom = single(axis)
-    return atom.role.count("channel") if atom else 0
+    return axis[0].role.count("channel") if len(axis) == 1 else 0
 
 
-def _other_names(axis: Axis, labels: Sequence[Label | None]) -> Iterator[Label]:
-    atom = single(axis)
-    taken = {"channel", *_names(labels)}
-    yield from (label for label in (atom.role.labels() if atom else ()) if label.name not in taken)
+def _other_names(axis: Axis) -> list[Label]:
+    """What else an axis is called that someone takes for channels."""
+    labels = axis[0].role.labels() if len(axis) == 1 else []
+    return [label for label in labels if label.name != "channel"]
 
 
 def _fill(labels: list[Label | None], axes: Sequence[Axis], rule: Rule) -> None:
@@ -78,29 +85,39 @@ def _fill(labels: list[Label | None], axes: Sequence[Axis], rule: Rule) -> None:
             labels[at] = Label(free.pop(0), Strength.USUAL)
 
 
+def _find_lone_sample(labels: list[Label | None], axes: Sequence[Axis]) -> None:
+    """Without samples a tensor is one sample: so is an axis of size one that is nothing else."""
+    names = _names(labels)
+    if "sample" not in names and names.count(None) == 1 and length(axes[names.index(None)]) == 1:
+        labels[names.index(None)] = Label("sample", Strength.GUESSED)
+
+
 def _find_channel(labels: list[Label | None]) -> None:
     names = _names(labels)
     if "channel" in names or not names:
         return
     last = len(names) - 1
     if names.count(None) == 1 and last > 0:
-        labels[names.index(None)] = Label("channel", Strength.USUAL)
+        labels[names.index(None)] = Label("channel", Strength.GUESSED)
     elif None not in names and (names.count(names[last]) > 1 or last == 1):
-        labels[last] = Label("channel", Strength.USUAL)
+        labels[last] = Label("channel", Strength.GUESSED)
         twin = names.index(names[last])
         if twin != last and names[last] != "sample":
-            labels[twin] = Label("query", Strength.USUAL)
+            labels[twin] = Label("query", Strength.GUESSED)
 
 
 def _name_positions(labels: list[Label | None]) -> None:
     """A name for the rest once samples and channels are told, and no name twice."""
     if {"sample", "channel"} <= set(_names(labels)):
-        labels[:] = [label or Label("position", Strength.USUAL) for label in labels]
+        labels[:] = [label or Label("position", Strength.GUESSED) for label in labels]
     for at, label in enumerate(labels):
         if label and label.name in _names(labels[:at]):
-            labels[at] = Label(_numbered(label.name, _names(labels)), Strength.USUAL)
+            labels[at] = Label(_numbered(label.name, _names(labels)), Strength.GUESSED)
 
 
 def _numbered(name: str, taken: Sequence[str | None]) -> str:
-    name = "position" if name == "sample" else name
+    if name == "sample":
+        name = "position"
+        if name not in taken:
+            return name
     return next(new for n in range(2, 99) if (new := f"{name}_{n}") not in taken)
