@@ -19,6 +19,12 @@ def test_small_integers_do_not_overflow():
     assert counts.value.item() == 200_000
 
 
+def test_large_integers_are_added_exactly():
+    counts = Counts(1)
+    counts.update(torch.tensor([[2**60], [1]]))
+    assert counts.value.item() == 2**60 + 1
+
+
 def test_counts_go_beyond_what_floats_can_count():
     for large in (2**24, 2**53):
         counts = Counts(1)

@@ -43,6 +43,15 @@ def test_a_constant_column_has_variance_exactly_zero(dtype, value):
         assert moments.mean.item() == rows[0].double().item()
 
 
+def test_no_constant_is_too_odd_to_have_variance_zero():
+    values = torch.randn(200, dtype=torch.float64)
+    rows = values.expand(1000, 200)
+    assert (rows - rows.mean(0)).any()  # means of equal numbers are not those numbers
+    moments = moments_of(rows, 300)
+    assert torch.equal(moments.mean, values)
+    assert not moments.variance().any()
+
+
 @repeatable
 @given(values=st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20), size=st.integers(1, 5))
 def test_variance_is_never_negative(values, size):

@@ -20,7 +20,7 @@ __all__ = ["CrossScatter"]
 class CrossScatter(Accumulator):
     """Means, cross-scatter and total squares of paired rows (x, y), by Chan's update (methods P2).
 
-    Source: Chan, Golub & LeVeque, COMPSTAT 1982, eq. 2.1, for products of features.
+    Source: Chan, Golub & LeVeque, COMPSTAT 1982, with products of two features for squares.
 
     Args:
         d_x: the width of x.

@@ -25,7 +25,7 @@ class Moments(Accumulator):
     and a feature that never changes has variance exactly 0.
 
     Source: Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing sample
-    variances", COMPSTAT 1982, eq. 2.1.
+    variances", COMPSTAT 1982: the formula for joining two samples.
 
     Args:
         shape: the shape of one row: channels, or e.g. ``(channels, time)`` for maps.

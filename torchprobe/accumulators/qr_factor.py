@@ -23,7 +23,7 @@ class QRFactor(Accumulator):
     R has the singular values of X down to 2.2e-16 of the largest, where a Gram matrix loses them
     below 1.5e-8; it costs about five times as much. R is unique up to the signs of its rows.
 
-    Source: Golub & Van Loan, "Matrix Computations", 4th ed., section 6.5.3 (appending rows).
+    Source: Golub & Van Loan, "Matrix Computations", 4th ed., section 6.5 (appending rows).
 
     Example:
         >>> import torch

@@ -22,7 +22,7 @@ __all__ = ["Scatter"]
 class Scatter(PooledScatter):
     """Mean and scatter matrix, by Chan's update (methods P2): the scatter within one class.
 
-    Source: Chan, Golub & LeVeque, COMPSTAT 1982, eq. 2.1, for products of features.
+    Source: Chan, Golub & LeVeque, COMPSTAT 1982, with products of two features for squares.
 
     Example:
         >>> import torch

@@ -23,7 +23,7 @@ class WithinScatter(PooledScatter):
     The between-class and total scatters follow by adding, never by subtracting: with class means
     about 1e6 and noise 1e-2 the difference of total and between scatter is negative.
 
-    Source: Chan, Golub & LeVeque, COMPSTAT 1982, eq. 2.1, applied to each class.
+    Source: Chan, Golub & LeVeque, COMPSTAT 1982, applied to each class.
 
     Example:
         >>> import torch
