@@ -269,9 +269,7 @@ class Stream:
             current.skipped.append((self.root, reason))
             return
         (args, kwargs), said = current.called[1], current.labels
-        batch = NetworkBatch(
-            network, args, kwargs, output, said, current.split, current.number
-        )
+        batch = NetworkBatch(network, args, kwargs, output, said, current.split, current.number)
         with Sandbox(network.device), current.transaction, unrecorded():
             listeners = self._listeners(current, network, said)
             views = [batch.view(key.grouping, fork.positions) for key, fork in listeners]
@@ -381,7 +379,9 @@ class Stream:
     def _new_layer(self, name: str, item: _Waiting, shape: tuple[int, ...]) -> Layer:
         tensor = item.leaf.tensor
         assert tensor is not None
-        axes = item.leaf.axes or self.layouts.axes(item.name, item.path, item.module, shape)
+        merged = self.options.calls == "merge" or item.call >= self.options.max_calls
+        call = None if merged else item.call
+        axes = item.leaf.axes or self.layouts.axes(item.name, item.path, item.module, shape, call)
         kind = "" if item.name == self.input else type(item.module).__name__
         return Layer(name, Axes.parse(axes), shape, kind, tensor.dtype, tensor.device)
 

@@ -164,7 +164,7 @@ def known(axis: Axis) -> Label | None:
 
 def length(axis: Axis) -> int:
     """How long an axis is."""
-    return math.prod(atom.size for atom in axis)
+    return axis[0].size if len(axis) == 1 else math.prod(atom.size for atom in axis)
 
 
 def unite(axes: Sequence[Axis]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -103,16 +104,24 @@ class Flow(TorchDispatchMode):
         result: Any,
     ) -> None:
         made = list(_dense(result))
-        namespace, _, name = func._schema.name.partition("::")  # noqa: SLF001
-        if namespace != "aten" or not made or not all(_is_dense(arg) for arg in args):
+        kind = _kind(func)
+        if kind is None or not made or not all(_is_dense(arg) for arg in args):
             return
-        pointwise = torch.Tag.pointwise in func.tags
-        name = name if name.startswith("__") else name.removesuffix("_")
-        operation = Operation(name, func, args, kwargs, tuple(made[0].shape), pointwise, self.axes)
-        axes = result_axes(operation)
+        shape = tuple(made[0].shape)
+        axes = result_axes(Operation(*kind, func, args, kwargs, shape, self.axes))
         if axes is not None:
             for tensor in made:
                 self._axes[tensor] = fit(axes, tensor.shape)
+
+
+@cache
+def _kind(func: torch._ops.OpOverload) -> tuple[str, bool] | None:
+    """An operation's name, in-place or not, and whether it works entry by entry; None: not ATen."""
+    namespace, _, name = func._schema.name.partition("::")  # noqa: SLF001
+    if namespace != "aten":
+        return None
+    name = name if name.startswith("__") else name.removesuffix("_")
+    return name, torch.Tag.pointwise in func.tags
 
 
 def _dense(result: Any) -> Iterator[Tensor]:

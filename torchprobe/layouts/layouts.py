@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Layouts"]
 
 
+_MOST_CALLS = 64
+"""Calls of one module that are told apart; a loop over time may make thousands of them."""
 _OF_IMAGES = {"depth", "height", "width"}
 """Two-dimensional convolutions run over heads and tokens, too: these names may be wrong there."""
 
@@ -106,7 +108,6 @@ class Layouts:
             current.calls.clear()
             current.flow.start()
         current.running.append(name)
-        current.calls[name] += 1
         if name == self._given.root_name and len(current.running) == 1:
             self._see_inputs(module, inputs)
         for index, tensor in enumerate(inputs):
@@ -130,6 +131,7 @@ class Layouts:
             elif leaf is delivered[0] and inputs:
                 _bridge(module, current.flow.axes(inputs[0]), current.flow.axes(leaf.tensor), rule)
             self._see(name, leaf.path, module, leaf.tensor, rule, main=leaf is delivered[0])
+        current.calls[name] += 1
         while current.running.pop() != name:  # left by an exception that the model caught
             pass
         if not current.running:
@@ -166,21 +168,15 @@ class Layouts:
             LayoutError: the axes are unknown or contradictory; the message names the argument
                 that settles it.
         """
-        shape = tuple(shape)
-        of = _Part(
-            name, path, shape, "" if name == self._given.input_name else type(module).__name__
-        )
-        calls = [
-            seen
-            for index, seen in self._seen.get((name, path), {}).items()
-            if len(seen.shape) == len(shape) and call in (None, index)
-        ]
-        found = {_resolve(seen, of) for seen in calls or [self._unseen(of, module, call)]}
+        kind = "" if name == self._given.input_name else type(module).__name__
+        of = _Part(name, path, tuple(shape), kind)
+        met = self._met(of, call) or [self._unseen(of, module, call)]
+        found = {_resolve(seen, of) for seen in met}
         if len(found) > 1:
             told = " and ".join(sorted(repr(str(axes)) for axes in found))
             raise LayoutError(
-                f"layer {of} is called several times, with axes {told}; pass "
-                f"axes={{'{name}@2': ...}} for one call, or one naming for all of them"
+                f"layer {of} is called several times, with axes {told}; pass axes={{{name!r}: "
+                f"'...'}} if one naming is right for all, or probe single calls: '{name}@2'"
             )
         return found.pop()
 
@@ -195,18 +191,25 @@ class Layouts:
     ) -> None:
         """Note what is known of a tensor's axes, and tell it to all that share them."""
         flow, shape = self._pass.flow, tuple(tensor.shape)
-        call = max(self._pass.calls[name] - 1, 0)
-        axes = flow.axes(tensor)
+        call, axes = self._pass.calls[name], flow.axes(tensor)
         given = self._given.user(name, path, call, shape, main=main)
         if given is None:
             given = self._given.plugin(name, module, shape)
-        self._seen.setdefault((name, path), {})[call] = _Seen(axes, rule, shape, given)
+        if call < _MOST_CALLS:
+            self._seen.setdefault((name, path), {})[call] = _Seen(axes, rule, shape, given)
         if given is not None and given.ndim == len(shape):
             labels: list[Label | None] = [Label(each, Strength.GIVEN) for each in given.names]
         else:
             labels = settle(axes, rule)
         _claim(axes, labels, name)
         flow.name(tensor, _renamed(axes, labels))
+
+    def _met(self, of: _Part, call: int | None) -> list[_Seen]:
+        """What was learnt of this call, or of all; a tensor may come alone or first of several."""
+        also = {"": "[0]", "[0]": ""}.get(of.path, of.path)
+        calls = self._seen.get((of.name, of.path)) or self._seen.get((of.name, also), {})
+        alike = {at: seen for at, seen in calls.items() if len(seen.shape) == len(of.shape)}
+        return [alike[call]] if call in alike else list(alike.values())
 
     def _unseen(self, of: _Part, module: nn.Module, call: int | None) -> _Seen:
         """What can be said of a part that was not met with so many axes."""

@@ -30,12 +30,12 @@ class Operation:
 
     name: str
     """Without namespace, overload and the underscore of in-place operations."""
+    pointwise: bool
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     shape: tuple[int, ...]
     """Of the first tensor that came out."""
-    pointwise: bool
     axes_of: Callable[[Tensor], list[Axis]]
 
     def axes(self, index: int) -> list[Axis]:
@@ -189,11 +189,11 @@ def _convolved(operation: Operation) -> list[Axis]:
 def _attended(operation: Operation) -> list[Axis]:
     """A mask or bias has the axes of the scores: those of the queries, with keys last."""
     queries, keys, values = (operation.axes(index) for index in range(3))
-    mask = operation.arg(3, "attn_mask")
+    mask = operation.kwargs.get("attn_mask", operation.arg(3, "attn_bias"))
     if isinstance(mask, Tensor):
-        unite([mask_axis[-1] for mask_axis in (operation.axes_of(mask), keys[:-1])])
-        for one, other in zip(operation.axes_of(mask)[-2::-1], queries[-2::-1], strict=False):
-            unite([one, other])
+        scores = [*queries[:-1], keys[-2]]
+        for pair in zip(reversed(scores), reversed(operation.axes_of(mask)), strict=False):
+            unite(pair)
     return [*queries[:-1], values[-1]]
 
 
