@@ -15,11 +15,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    "errors version wording",
-    "axes accumulators numerics storage documents tables compat sandbox naming patterns outputs",
+    "errors version wording options",
+    "axes accumulators numerics storage documents tables compat sandbox naming patterns "
+    "outputs sample_ids",
     "fields result results archive layer batch network analyzer labels groupings",
     "hookspecs registry discovery plugins selection layouts positions",
-    "loading coverage gradients hooks stream distributed",
+    "loading coverage gradients hooks forks stream distributed",
     "compute probe layer_table optimal_input",
     "callbacks plotting report",
     "testing cli __main__",

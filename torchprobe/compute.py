@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torchprobe.analyzer import Analyzer
-    from torchprobe.stream import Key, Stream
+    from torchprobe.forks import Key
+    from torchprobe.stream import Stream
 
 __all__ = ["compute"]
 
@@ -25,18 +26,17 @@ def compute(stream: Stream, phases: Iterable[tuple[str, int]]) -> Results:
         EmptyStateError: there is not one result.
     """
     phases = list(phases)
-    computed: dict[str, list[Result]] = {name: [] for name in stream.analyzers}
+    computed: dict[str, list[Result]] = {name: [] for name in stream.forks.analyzers}
     empty: list[str] = []
-    for key, fork in stream.forks.items():
+    forks = stream.forks
+    for key, fork in forks.forks.items():
         try:
             computed[key.analyzer] += _results(stream, key, fork, phases)
         except EmptyStateError as error:
-            if key not in stream.disabled:  # that was told already
+            if key not in forks.disabled and key not in forks.unlabelled:  # told already
                 empty.append(f"{key}: {error}")
-        except Exception as error:
-            if stream.options.on_error == "raise":
-                raise
-            stream.disable(key, error)
+        except Exception as error:  # noqa: BLE001 - re-raised or reported by disable
+            forks.disable(key, error)
     _report_empty(stream, empty, any(computed.values()))
     found = {name: LayerResults(results) for name, results in computed.items() if results}
     return Results(found, _of_run(stream))
@@ -96,21 +96,23 @@ def _alphabetical(fork: Analyzer, phases: list[tuple[str, int]]) -> Analyzer:
 
 def _provenance(stream: Stream, key: Key, name: str) -> dict[str, Any]:
     """What is known of the data that a layer delivered, and of a fork's fate."""
-    layer = stream.layers[name]
-    account = stream.coverage.of(name)
+    layer, disabled = stream.layers[name], stream.forks.disabled.get(key, "")
+    account = stream.coverage.of(name, stream.forks.analyzers[key.analyzer].splits)
     return {
         **account,
         "axes": str(layer.axes),
         "module": layer.module,
         "dtype": str(layer.dtype).removeprefix("torch."),
-        "disabled": stream.disabled.get(key, ""),
-        "complete": not (account["rolled_back"] or account["notes"] or key in stream.disabled),
+        "disabled": disabled,
+        "complete": not (
+            account["rolled_back"] or account["notes"] or key in stream.forks.disabled
+        ),
         "versions": _versions(),
     }
 
 
 def _report_empty(stream: Stream, empty: list[str], any_result: bool) -> None:
-    if stream.analyzers and not any_result:
+    if stream.forks.analyzers and not any_result:
         reasons = "; ".join(empty) or "no analyzer heard of any layer"
         raise EmptyStateError(f"there is no result: {reasons}. Coverage:\n{stream.coverage}")
     if empty:

@@ -46,8 +46,8 @@ class Coverage:
 
     expected: tuple[str, ...] = ()
     """Modules that were selected."""
-    seen: dict[str, Seen] = field(default_factory=dict)
-    """By layer."""
+    seen: dict[str, dict[str, Seen]] = field(default_factory=dict)
+    """By layer and split; a second pass over a split is not counted again."""
     skipped: dict[str, Counter[str]] = field(default_factory=dict)
     """By layer: reason → how often."""
     disabled: dict[str, str] = field(default_factory=dict)
@@ -59,9 +59,19 @@ class Coverage:
     notes: list[str] = field(default_factory=list)
     """What else a reader must know (an interrupted run, an early stop)."""
 
-    def count(self, layer: str, seen: Seen) -> None:
-        """Add what a layer delivered."""
-        self.seen.setdefault(layer, Seen()).add(seen)
+    def count(self, layer: str, seen: Seen, split: str = "fit", number: int = 0) -> None:
+        """Add what a layer delivered in a pass over a split."""
+        splits = self.seen.setdefault(layer, {})
+        if number == 0:
+            splits.setdefault(split, Seen()).add(seen)
+
+    def total(self, layer: str, splits: Iterable[str] | None = None) -> Seen:
+        """What a layer delivered in some splits, all by default."""
+        total = Seen()
+        for split, seen in self.seen.get(layer, {}).items():
+            if splits is None or split in splits:
+                total.add(seen)
+        return total
 
     def skip(self, layer: str, reason: str) -> None:
         """Count something left out."""
@@ -70,23 +80,24 @@ class Coverage:
     @property
     def silent(self) -> tuple[str, ...]:
         """Selected modules of which nothing was recorded."""
-        fired = {seen.module for seen in self.seen.values()}
+        fired = {self.total(layer).module for layer in self.seen}
         return tuple(name for name in self.expected if name not in fired)
 
     @property
     def unequal(self) -> tuple[str, ...]:
         """Layers that fired in fewer forward passes than another did."""
-        most = max((seen.calls for seen in self.seen.values()), default=0)
-        return tuple(name for name, seen in self.seen.items() if seen.calls < most)
+        calls = {layer: self.total(layer).calls for layer in self.seen}
+        most = max(calls.values(), default=0)
+        return tuple(layer for layer, n in calls.items() if n < most)
 
     @property
     def complete(self) -> bool:
         """Whether nothing that was offered is missing."""
         return not (self.disabled or self.rolled_back or self.notes)
 
-    def of(self, layer: str) -> dict[str, Any]:
-        """A layer's part of the account, for its results' provenance."""
-        seen = self.seen.get(layer, Seen())
+    def of(self, layer: str, splits: Iterable[str] | None = None) -> dict[str, Any]:
+        """A layer's part of the account, for the provenance of results from some splits."""
+        seen = self.total(layer, splits)
         return {
             "calls": seen.calls,
             "samples": seen.samples,
@@ -114,7 +125,7 @@ class Coverage:
     def _line(self, name: str) -> str:
         parts = []
         if name in self.seen:
-            seen = self.seen[name]
+            seen = self.total(name)
             parts.append(f"{seen.calls} calls, {seen.samples} samples, {seen.rows} rows")
             if seen.nonfinite:
                 parts.append(f"{seen.nonfinite} rows with NaN or infinity left out")
@@ -131,8 +142,9 @@ class Coverage:
     def merge(self, other: Coverage) -> None:
         """Add the account of another process or run."""
         self.expected = tuple(dict.fromkeys((*self.expected, *other.expected)))
-        for layer, seen in other.seen.items():
-            self.count(layer, seen)
+        for layer, splits in other.seen.items():
+            for split, seen in splits.items():
+                self.count(layer, seen, split)
         for layer, reasons in other.skipped.items():
             self.skipped.setdefault(layer, Counter()).update(reasons)
         self.disabled.update(other.disabled)
@@ -144,7 +156,10 @@ class Coverage:
         """As plain values, for a checkpoint."""
         return {
             "expected": list(self.expected),
-            "seen": {name: vars(seen).copy() for name, seen in self.seen.items()},
+            "seen": {
+                layer: {split: vars(seen).copy() for split, seen in splits.items()}
+                for layer, splits in self.seen.items()
+            },
             "skipped": {name: dict(reasons) for name, reasons in self.skipped.items()},
             "disabled": dict(self.disabled),
             "forwards": self.forwards,
@@ -157,7 +172,10 @@ class Coverage:
         """The inverse of `state`."""
         return cls(
             expected=tuple(state["expected"]),
-            seen={name: Seen(**seen) for name, seen in state["seen"].items()},
+            seen={
+                layer: {split: Seen(**seen) for split, seen in splits.items()}
+                for layer, splits in state["seen"].items()
+            },
             skipped={name: Counter(reasons) for name, reasons in state["skipped"].items()},
             disabled=dict(state["disabled"]),
             forwards=state["forwards"],

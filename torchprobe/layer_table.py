@@ -12,10 +12,11 @@ from torchprobe.hooks import HookManager
 from torchprobe.layouts import Layouts
 from torchprobe.loading import device_of, eval_mode, unpack
 from torchprobe.naming import aliases, canonical_names, input_name, root_name
+from torchprobe.options import Options
 from torchprobe.plugins import plugins
 from torchprobe.sandbox import all_generators_kept
 from torchprobe.selection import select
-from torchprobe.stream import Options, Stream
+from torchprobe.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -17,10 +17,11 @@ from torchprobe.labels import ClassNames, Labels
 from torchprobe.layouts import Layouts
 from torchprobe.loading import Batch, device_of, eval_mode, unpack
 from torchprobe.naming import canonical_names, input_name, root_name
+from torchprobe.options import Options
 from torchprobe.plugins import plugins
 from torchprobe.sandbox import Sandbox, all_generators_kept
 from torchprobe.selection import Selector, select
-from torchprobe.stream import Options, Stream
+from torchprobe.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,13 +36,6 @@ if TYPE_CHECKING:
     from torchprobe.results import Results
 
 __all__ = ["Probe", "analyzer"]
-
-_CHOICES = {
-    "calls": ("separate", "merge"),
-    "nonfinite": ("ignore", "propagate", "raise"),
-    "on_error": ("disable", "raise"),
-    "compile": ("error", "eager", "reset"),
-}
 
 
 class Probe:
@@ -106,21 +100,12 @@ class Probe:
         compile: str = "error",  # noqa: A002 - the field's word
         memory_budget: int | None = None,
     ) -> None:
-        chosen = {"calls": calls, "nonfinite": nonfinite, "on_error": on_error, "compile": compile}
-        for option, value in chosen.items():
-            if value not in _CHOICES[option]:
-                allowed = ", ".join(map(repr, _CHOICES[option]))
-                raise SettingError(f"{option}={value!r}; choose one of {allowed}")
         self.model = model
         self.selection = select(model, layers)
         self.analyzers = _named(analyzers)
-        self._axes, self._groupings, self._compile = (
-            dict(axes or {}),
-            dict(groupings or {}),
-            compile,
-        )
+        self._axes, self._groupings = dict(axes or {}), dict(groupings or {})
         self._class_names = _class_names(class_names)
-        self._options = Options(calls, max_calls, nonfinite, on_error, memory_budget)
+        self._options = Options(calls, max_calls, nonfinite, on_error, compile, memory_budget)
         self._modules = canonical_names(model)
         self._hooks: HookManager | None = None
         self._stance: Any = None
@@ -205,13 +190,13 @@ class Probe:
         compiled += [root_name(self.model)] if compat.is_compiled(self.model) else []
         if not compiled:
             return
-        if self._compile == "error":
+        if self._options.compile == "error":
             raise CompileError(
                 f"{compiled[0]!r} is compiled with torch.compile: hooks attached now would be "
                 "ignored in silence. Probe the original module, or pass compile='eager' (runs it "
                 "uncompiled while attached) or compile='reset' (recompiles, process-wide)"
             )
-        if self._compile == "reset":
+        if self._options.compile == "reset":
             torch._dynamo.reset()  # noqa: SLF001 - its documented name
             return
         self._stance = torch.compiler.set_stance("force_eager")
@@ -263,9 +248,8 @@ class Probe:
 
     def _end_phase(self) -> None:
         """Tell the analyzers that a pass over a split is complete."""
-        split, number = self._phase
         with Sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
-            self._stream.end_phase(split, number)
+            self._stream.forks.end_phase(self._phase)
         if self._phase not in self._phases:
             self._phases.append(self._phase)
 

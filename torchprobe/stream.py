@@ -15,17 +15,13 @@ from torchprobe.accumulators import Transaction
 from torchprobe.axes import Axes
 from torchprobe.batch import LayerBatch
 from torchprobe.coverage import Coverage, Seen
-from torchprobe.errors import (
-    IncompleteWarning,
-    LabelError,
-    LayoutError,
-    MemoryBudgetError,
-    NonFiniteError,
-)
+from torchprobe.errors import IncompleteWarning, LayoutError
+from torchprobe.forks import Forks
 from torchprobe.labels import ClassNames, Labels
 from torchprobe.layer import Layer
 from torchprobe.network import Network, NetworkBatch, kept_inputs, shapes_of
 from torchprobe.outputs import Leaf, leaves
+from torchprobe.sample_ids import SampleIds
 from torchprobe.sandbox import Sandbox, unrecorded
 
 if TYPE_CHECKING:
@@ -34,58 +30,17 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from torchprobe.analyzer import Analyzer
+    from torchprobe.forks import Phase
     from torchprobe.groupings import Grouping
     from torchprobe.hooks import Call
     from torchprobe.layouts import Layouts
+    from torchprobe.options import Options
     from torchprobe.selection import Selection
 
-__all__ = ["Key", "Options", "Stream"]
+__all__ = ["Stream"]
 
 _LARGEST_PART = 256 << 20
 """Bytes of float64 rows handed over at once; a larger layer comes in several parts."""
-
-
-@dataclass(frozen=True)
-class Key:
-    """What a fork of an analyzer listens to."""
-
-    analyzer: str
-    layer: str
-    grouping: str | None
-
-    def __str__(self) -> str:
-        grouping = f" by {self.grouping!r}" if self.grouping else ""
-        return f"{self.analyzer} at {self.layer!r}{grouping}"
-
-
-class _Ids:
-    """Ids of samples that come without: their place in the split, the same in every pass."""
-
-    _SPLIT = 1 << 38  # samples; those of two splits must not share their ids
-
-    def __init__(self) -> None:
-        self._splits: dict[str, int] = {}
-        self._seen: dict[tuple[str, int], int] = {}
-
-    def next(self, split: str, number: int) -> int:
-        """The id of the next sample in a pass over a split."""
-        start = self._splits.setdefault(split, len(self._splits) * self._SPLIT)
-        return start + self._seen.get((split, number), 0)
-
-    def count(self, split: str, number: int, samples: int) -> None:
-        """Some samples were seen."""
-        self._seen[split, number] = self._seen.get((split, number), 0) + samples
-
-
-@dataclass(frozen=True)
-class Options:
-    """How the stream treats what it meets; documented on `Probe`."""
-
-    calls: str = "separate"
-    max_calls: int = 16
-    nonfinite: str = "ignore"
-    on_error: str = "disable"
-    memory_budget: int | None = None
 
 
 @dataclass
@@ -105,8 +60,7 @@ class _Pass:
     """What belongs to one outermost call."""
 
     labels: Labels
-    split: str
-    number: int
+    phase: Phase
     waits: bool
     transaction: Transaction = field(default_factory=Transaction)
     waiting: list[_Waiting] = field(default_factory=list)
@@ -136,20 +90,17 @@ class Stream:
     ) -> None:
         self.selection, self.layouts = selection, layouts
         self.root, self.input = names
-        self.analyzers, self.computed, self.options = dict(analyzers), dict(computed), options
+        self.computed, self.options = dict(computed), options
         self.layers: dict[str, Layer] = {}
-        self.forks: dict[Key, Analyzer] = {}
-        self.disabled: dict[Key, str] = {}
-        self._networks = any(each.scope == "network" for each in analyzers.values())
-        self._listening: dict[tuple[object, ...], list[tuple[Key, Analyzer]]] = {}
         self.coverage = Coverage(expected=tuple(selection.modules))
+        self.forks = Forks(analyzers, options, self.coverage)
         self.number = 0
         """Which pass over the split this is."""
         self.class_names: dict[str, ClassNames] = {}
         self.follows_inputs = self.discovering = True
         self.discovered: Callable[[], None] = lambda: None
-        self._ids = _Ids()
-        self._state_bytes = 0
+        self._warned = False
+        self._ids = SampleIds()
         self._lock = threading.RLock()
         self._said = threading.local()
 
@@ -157,12 +108,9 @@ class Stream:
 
     def opened(self, call: Call) -> None:
         """An outermost call begins: a transaction."""
-        labels, split = getattr(self._said, "batch", None) or (
-            Labels(names=self.class_names),
-            "fit",
-        )
+        said = getattr(self._said, "batch", None) or (Labels(names=self.class_names), "fit")
         waits = self.discovering or bool(self.computed)
-        call.data = _Pass(labels, split, self.number, waits)
+        call.data = _Pass(said[0], (said[1], self.number), waits)
 
     def entered(self, call: Call, name: str, module: nn.Module, inputs: Any) -> None:
         """A module is about to run: its inputs tell axes, the model's are a layer themselves."""
@@ -170,7 +118,8 @@ class Stream:
             self.layouts.enter(name, module, _tensors(inputs))
         if name != self.root or len(call.stack) > 1:
             return
-        if self._networks:
+        self._warn_of_padding(call.data.labels, inputs[1])
+        if self.forks.of_network:
             call.data.called = module, kept_inputs(inputs)
         if self.selection.input:
             found = leaves([*inputs[0], *inputs[1].values()])
@@ -178,6 +127,20 @@ class Stream:
             if first is not None:
                 leaf = first._replace(path="")
                 self._take(call.data, _Waiting(self.input, "", 0, module, leaf, True))
+
+    def _warn_of_padding(self, labels: Labels, kwargs: Mapping[str, Any]) -> None:
+        """Once: the model is told of padding and the probe is not."""
+        mask = kwargs.get("attention_mask") if not self._warned else None
+        if mask is None or labels.mask is not None or labels.lengths is not None:
+            return
+        if isinstance(mask, torch.Tensor) and mask.ndim == 2 and not bool(mask.all()):  # noqa: PLR2004
+            self._warned = True
+            warnings.warn(
+                "the model gets an attention_mask that hides tokens, but the probe was not told: "
+                "padding counts as data. Pass it on: probe.batch(..., mask=attention_mask)",
+                IncompleteWarning,
+                stacklevel=2,
+            )
 
     def returned(
         self, call: Call, name: str, module: nn.Module, inputs: Any, output: Any, index: int
@@ -207,7 +170,7 @@ class Stream:
                 self._end_discovery(current)
             while current.waiting:
                 self._deliver(current, current.waiting.pop(0))
-            if self._networks:
+            if self.forks.of_network:
                 self._deliver_network(current, output)
         except BaseException:
             self._forget(current, "error while its values were delivered")
@@ -252,8 +215,8 @@ class Stream:
                     layer,
                     part,
                     part_labels,
-                    split=current.split,
-                    number=current.number,
+                    split=current.phase[0],
+                    number=current.phase[1],
                     nonfinite=self.options.nonfinite,
                 )
                 self._update_all(current, batch, primary=item.primary)
@@ -269,14 +232,14 @@ class Stream:
             current.skipped.append((self.root, reason))
             return
         (args, kwargs), said = current.called[1], current.labels
-        batch = NetworkBatch(network, args, kwargs, output, said, current.split, current.number)
+        batch = NetworkBatch(network, args, kwargs, output, said, *current.phase)
         with Sandbox(network.device), current.transaction, unrecorded():
-            listeners = self._listeners(current, network, said)
+            listeners = self.forks.listeners(current.phase, network, said)
             views = [batch.view(key.grouping, fork.positions) for key, fork in listeners]
             for view in views:  # before any of them works, for it cannot be undone in all of them
                 view.check_labels()
             for (key, fork), view in zip(listeners, views, strict=True):
-                self._update(current, key, fork, view)
+                self.forks.update(key, fork, view, current.transaction)
 
     def _network(self, current: _Pass) -> Network | None:
         """The model with the layers met so far; None where it was not the model that was called."""
@@ -287,64 +250,15 @@ class Stream:
         return Network(self.root, model, layers, shapes_of(inputs))
 
     def _update_all(self, current: _Pass, batch: LayerBatch, *, primary: bool) -> None:
-        for key, fork in self._listeners(current, batch.layer, batch.given):
+        for key, fork in self.forks.listeners(current.phase, batch.layer, batch.given):
             view = batch.view(key.grouping, fork.positions)
-            if key.grouping is not None and not self._fits(current, view, primary=primary):
-                continue
-            self._update(current, key, fork, view)
+            misfit = self.forks.fits(key, view, primary=primary) if key.grouping else ""
+            if misfit:
+                current.skipped.append((batch.layer.name, misfit))
+            else:
+                self.forks.update(key, fork, view, current.transaction)
 
-    def _fits(self, current: _Pass, view: LayerBatch, *, primary: bool) -> bool:
-        """Whether labels match; only secondary parts of an output may lack them."""
-        try:
-            view.check_labels()
-        except LabelError as error:
-            if primary:
-                raise
-            current.skipped.append((view.layer.name, f"labels do not fit this part: {error}"))
-            return False
-        return True
-
-    def _update(
-        self, current: _Pass, key: Key, fork: Analyzer, view: LayerBatch | NetworkBatch
-    ) -> None:
-        if key in self.disabled:
-            return
-        try:
-            fork.update(view)
-        except (LabelError, NonFiniteError):
-            raise
-        except Exception as error:
-            if self.options.on_error == "raise":
-                raise
-            current.transaction.discard({id(acc) for _, acc in fork.accumulators()})
-            self.disable(key, error)
-
-    def disable(self, key: Key, error: Exception) -> None:
-        """Stop one fork after its analyzer raised; all else goes on."""
-        with self._lock:
-            self.disabled[key] = f"{type(error).__name__}: {error}"
-            self.coverage.disabled[str(key)] = self.disabled[key]
-        warnings.warn(
-            f"{key} raised {self.disabled[key]} and is left out from here on; its result will be "
-            "marked incomplete (on_error='raise' shows the traceback)",
-            IncompleteWarning,
-            stacklevel=2,
-        )
-
-    def end_phase(self, split: str, number: int) -> None:
-        """Tell the analyzers that use a split that a pass over it is complete."""
-        for key, fork in self.forks.items():
-            late = split == "fit" and number >= fork.passes
-            if split not in fork.splits or late or key in self.disabled:
-                continue
-            try:
-                fork.after(split, number)
-            except Exception as error:
-                if self.options.on_error == "raise":
-                    raise
-                self.disable(key, error)
-
-    # -- layers and forks
+    # -- layers
 
     def _layer_name(self, item: _Waiting) -> str:
         if item.call == 0 or self.options.calls == "merge":
@@ -389,69 +303,8 @@ class Stream:
         labels, tensor = current.labels, item.leaf.tensor
         if labels.ids is None and tensor is not None:
             n = layer.axes.size(tensor.shape, "sample") if "sample" in layer.axes.names else 1
-            first = self._ids.next(current.split, current.number)
-            labels.ids = torch.arange(first, first + n)
+            labels.ids = self._ids.next(*current.phase, n)
         return labels if item.leaf.lengths is None else labels.with_lengths(item.leaf.lengths)
-
-    def _listeners(
-        self, current: _Pass, layer: Layer | Network, labels: Labels
-    ) -> list[tuple[Key, Analyzer]]:
-        """The forks that want this layer in this phase; worked out once for each combination."""
-        phase = (type(layer), layer.name, current.split, current.number, *labels.labels)
-        if phase not in self._listening:
-            keys = self._keys(current, layer, labels)
-            self._listening[phase] = [(key, self._fork(key, layer, labels)) for key in keys]
-        return self._listening[phase]
-
-    def _keys(self, current: _Pass, layer: Layer | Network, labels: Labels) -> Iterator[Key]:
-        for name, analyzer in self.analyzers.items():
-            if (analyzer.scope == "network") != isinstance(layer, Network):
-                continue
-            late = current.split == "fit" and current.number >= analyzer.passes
-            if current.split not in analyzer.splits or late:
-                continue
-            if not analyzer.needs_labels:
-                yield Key(name, layer.name, None)
-                continue
-            wanted = analyzer.groupings or tuple(labels.labels)
-            if not wanted:
-                raise LabelError(
-                    f"analyzer {name!r} needs labels but this forward pass came without; use "
-                    "`with probe.batch(labels=...)`, or a loader that yields (inputs, labels)"
-                )
-            yield from (Key(name, layer.name, grouping) for grouping in wanted)
-
-    def _fork(self, key: Key, layer: Layer | Network, labels: Labels) -> Analyzer:
-        if key not in self.forks:
-            with self._lock:
-                self._reserve(key, layer)
-                analyzer = self.analyzers[key.analyzer]
-                names = labels.names.get(key.grouping) if key.grouping else None
-                fork = analyzer.fork(layer.at(analyzer.positions), key.grouping, names)
-                for _, accumulator in fork.accumulators():
-                    accumulator.to("cpu" if layer.device.type == "mps" else layer.device)
-                self.forks[key] = fork
-        return self.forks[key]
-
-    def _reserve(self, key: Key, layer: Layer | Network) -> None:
-        """Refuse state beyond the memory budget before it is made."""
-        analyzer = self.analyzers[key.analyzer]
-        need, budget = analyzer.state_bytes(layer.at(analyzer.positions)), self._budget()
-        if self._state_bytes + need > budget:
-            raise MemoryBudgetError(
-                f"{key} needs {need:,} bytes of state for {layer.width:,} channels; with the "
-                f"{self._state_bytes:,} bytes already in use that exceeds the memory budget of "
-                f"{budget:,}. Probe fewer layers, pool positions, or raise it: "
-                "Probe(memory_budget=...)"
-            )
-        self._state_bytes += need
-
-    def _budget(self) -> int:
-        if self.options.memory_budget is not None:
-            return self.options.memory_budget
-        import psutil
-
-        return int(psutil.virtual_memory().total // 2)
 
     # -- the end of a call
 
@@ -466,13 +319,15 @@ class Stream:
             try:
                 for item in current.waiting:
                     layer = self._layer(item)
-                    self._listeners(current, layer, self._labels(current, item, layer))
+                    labels = self._labels(current, item, layer)
+                    self.forks.listeners(current.phase, layer, labels)
                 network = self._network(current)
-                if network is not None and self._networks:
-                    self._listeners(current, network, current.labels)
+                if network is not None and self.forks.of_network:
+                    self.forks.listeners(current.phase, network, current.labels)
                 self.layouts.check_used()
             except BaseException:
-                self.layers, self.forks, self._listening, self._state_bytes = {}, {}, {}, 0
+                self.layers = {}
+                self.forks.clear()
                 raise
             finally:
                 self.layouts.forget()
@@ -483,12 +338,12 @@ class Stream:
         with self._lock, Sandbox(torch.device("cpu")):
             current.transaction.commit()
             for layer, seen in current.seen.items():
-                self.coverage.count(layer, seen)
+                self.coverage.count(layer, seen, *current.phase)
             for layer, reason in current.skipped:
                 self.coverage.skip(layer, reason)
             self.coverage.forwards += 1
             if current.labels.ids is not None:
-                self._ids.count(current.split, current.number, len(current.labels.ids))
+                self._ids.count(*current.phase, len(current.labels.ids))
 
     def _forget(self, current: _Pass | None, reason: str) -> None:
         if current is None:

@@ -1,0 +1,190 @@
+"""The copies of analyzers that listen: one for each layer and grouping."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from torchprobe.errors import (
+    IncompleteWarning,
+    LabelError,
+    MemoryBudgetError,
+    NonFiniteError,
+)
+from torchprobe.network import Network, NetworkBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torchprobe.accumulators import Transaction
+    from torchprobe.analyzer import Analyzer
+    from torchprobe.batch import LayerBatch
+    from torchprobe.coverage import Coverage
+    from torchprobe.labels import Labels
+    from torchprobe.layer import Layer
+    from torchprobe.options import Options
+
+__all__ = ["Forks", "Key", "Phase"]
+
+Phase: TypeAlias = "tuple[str, int]"
+"""A split and which pass over it."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a fork of an analyzer listens to."""
+
+    analyzer: str
+    layer: str
+    grouping: str | None
+
+    def __str__(self) -> str:
+        grouping = f" by {self.grouping!r}" if self.grouping else ""
+        return f"{self.analyzer} at {self.layer!r}{grouping}"
+
+
+class Forks:
+    """Makes forks when a layer is first heard, within the memory budget, and lets them work.
+
+    Args:
+        analyzers: by the name under which their results go.
+        options: memory budget, and what happens when an analyzer raises.
+        coverage: where an analyzer that is left out is noted.
+    """
+
+    def __init__(
+        self, analyzers: Mapping[str, Analyzer], options: Options, coverage: Coverage
+    ) -> None:
+        self.analyzers, self.options, self.coverage = dict(analyzers), options, coverage
+        self.forks: dict[Key, Analyzer] = {}
+        self.disabled: dict[Key, str] = {}
+        self.unlabelled: set[Key] = set()
+        """Forks at parts of an output that labels do not fit."""
+        self.of_network = any(each.scope == "network" for each in analyzers.values())
+        self._heard: dict[tuple[object, ...], list[tuple[Key, Analyzer]]] = {}
+        self._state_bytes = 0
+        self._lock = threading.RLock()
+
+    def clear(self) -> None:
+        """Forget all forks."""
+        self.forks, self._heard, self._state_bytes = {}, {}, 0
+
+    # -- who listens
+
+    def listeners(
+        self, phase: Phase, layer: Layer | Network, labels: Labels
+    ) -> list[tuple[Key, Analyzer]]:
+        """The forks that want this layer in this phase; worked out once for each combination.
+
+        Raises:
+            LabelError: an analyzer needs labels and there are none.
+            MemoryBudgetError: a new fork would need more state than is allowed.
+        """
+        heard = (type(layer), layer.name, *phase, *labels.labels)
+        if heard not in self._heard:
+            keys = self._keys(phase, layer, labels)
+            self._heard[heard] = [(key, self._fork(key, layer, labels)) for key in keys]
+        return self._heard[heard]
+
+    def _keys(self, phase: Phase, layer: Layer | Network, labels: Labels) -> Iterator[Key]:
+        for name, analyzer in self.analyzers.items():
+            of_network = analyzer.scope == "network"
+            if of_network != isinstance(layer, Network) or not takes_part(analyzer, phase):
+                continue
+            if not analyzer.needs_labels:
+                yield Key(name, layer.name, None)
+                continue
+            wanted = analyzer.groupings or tuple(labels.labels)
+            if not wanted:
+                raise LabelError(
+                    f"analyzer {name!r} needs labels but this forward pass came without; use "
+                    "`with probe.batch(labels=...)`, or a loader that yields (inputs, labels)"
+                )
+            yield from (Key(name, layer.name, grouping) for grouping in wanted)
+
+    def _fork(self, key: Key, layer: Layer | Network, labels: Labels) -> Analyzer:
+        if key not in self.forks:
+            with self._lock:
+                self._reserve(key, layer)
+                analyzer = self.analyzers[key.analyzer]
+                names = labels.names.get(key.grouping) if key.grouping else None
+                fork = analyzer.fork(layer.at(analyzer.positions), key.grouping, names)
+                for _, accumulator in fork.accumulators():
+                    accumulator.to("cpu" if layer.device.type == "mps" else layer.device)
+                self.forks[key] = fork
+        return self.forks[key]
+
+    def _reserve(self, key: Key, layer: Layer | Network) -> None:
+        """Refuse state beyond the memory budget before it is made."""
+        analyzer = self.analyzers[key.analyzer]
+        need, budget = analyzer.state_bytes(layer.at(analyzer.positions)), self.options.budget
+        if self._state_bytes + need > budget:
+            raise MemoryBudgetError(
+                f"{key} needs {need:,} bytes of state for {layer.width:,} channels; with the "
+                f"{self._state_bytes:,} bytes already in use that exceeds the memory budget of "
+                f"{budget:,}. Probe fewer layers, pool positions, or raise it: "
+                "Probe(memory_budget=...)"
+            )
+        self._state_bytes += need
+
+    # -- their work
+
+    def fits(self, key: Key, view: LayerBatch, *, primary: bool) -> str:
+        """Why labels do not fit a secondary part of an output ("" where they do).
+
+        Raises:
+            LabelError: they do not fit a layer's first output.
+        """
+        try:
+            view.check_labels()
+        except LabelError as error:
+            if primary:
+                raise
+            self.unlabelled.add(key)
+            return f"labels do not fit this part: {error}"
+        return ""
+
+    def update(
+        self, key: Key, fork: Analyzer, view: LayerBatch | NetworkBatch, transaction: Transaction
+    ) -> None:
+        """Let a fork take a batch in; one that raises is left out from then on."""
+        if key in self.disabled:
+            return
+        try:
+            fork.update(view)
+        except (LabelError, NonFiniteError):
+            raise
+        except Exception as error:  # noqa: BLE001 - re-raised or reported by disable
+            transaction.discard({id(accumulator) for _, accumulator in fork.accumulators()})
+            self.disable(key, error)
+
+    def disable(self, key: Key, error: Exception) -> None:
+        """Leave a fork out after its analyzer raised; all else goes on, unless asked to raise."""
+        if self.options.on_error == "raise":
+            raise error
+        with self._lock:
+            self.disabled[key] = f"{type(error).__name__}: {error}"
+            self.coverage.disabled[str(key)] = self.disabled[key]
+        warnings.warn(
+            f"{key} raised {self.disabled[key]} and is left out from here on; its result will be "
+            "marked incomplete (on_error='raise' shows the traceback)",
+            IncompleteWarning,
+            stacklevel=2,
+        )
+
+    def end_phase(self, phase: Phase) -> None:
+        """Tell the analyzers that take part in a phase that it is complete."""
+        for key, fork in self.forks.items():
+            if takes_part(fork, phase) and key not in self.disabled:
+                try:
+                    fork.after(*phase)
+                except Exception as error:  # noqa: BLE001 - re-raised or reported by disable
+                    self.disable(key, error)
+
+
+def takes_part(analyzer: Analyzer, phase: Phase) -> bool:
+    """Whether an analyzer wants the data of a phase."""
+    split, number = phase
+    return split in analyzer.splits and not (split == "fit" and number >= analyzer.passes)

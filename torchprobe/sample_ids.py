@@ -1,0 +1,37 @@
+"""Numbers for samples that come without: their place in the split, the same in every pass."""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["SampleIds"]
+
+_SPLIT = 1 << 38
+"""Samples of one split; those of two splits must not share their numbers."""
+
+
+class SampleIds:
+    """Numbers samples in the order in which they are seen.
+
+    Example:
+        >>> ids = SampleIds()
+        >>> ids.next("fit", 0, 3).tolist()
+        [0, 1, 2]
+        >>> ids.count("fit", 0, 3)
+        >>> ids.next("fit", 0, 2).tolist(), ids.next("fit", 1, 2).tolist()
+        ([3, 4], [0, 1])
+    """
+
+    def __init__(self) -> None:
+        self._splits: dict[str, int] = {}
+        self._seen: dict[tuple[str, int], int] = {}
+
+    def next(self, split: str, number: int, samples: int) -> torch.Tensor:
+        """Ids of the next samples in a pass over a split: int64 [sample]."""
+        start = self._splits.setdefault(split, len(self._splits) * _SPLIT)
+        start += self._seen.get((split, number), 0)
+        return torch.arange(start, start + samples)
+
+    def count(self, split: str, number: int, samples: int) -> None:
+        """Some samples were seen."""
+        self._seen[split, number] = self._seen.get((split, number), 0) + samples
