@@ -265,10 +265,11 @@ def _named(axis: Axis, label: Label | None) -> Axis:
 
 
 def _bridge(module: nn.Module, before: Sequence[Axis], after: Sequence[Axis], rule: Rule) -> None:
-    """Unite axes of input and output that a module keeps, whatever kernel it calls to do so."""
+    """Unite axes of input and output that a module keeps, where its kernel was not followed."""
     if keeps_leading(module) and len(before) == len(after):
         for one, other in zip(before[:-1], after[:-1], strict=True):
-            unite([one, other])
+            if known(other) is None:
+                unite([one, other])
     names = input_rule(module, 0, len(before)).sure
     for name in set(names) & set(rule.sure) - {None, "channel"}:
         unite([before[names.index(name)], after[rule.sure.index(name)]])

@@ -69,7 +69,7 @@ def nothing(rank: int) -> Rule:
 
 def keeps_leading(module: nn.Module) -> bool:
     """Whether a module leaves all axes but the last as they are."""
-    return _unchanged(module) and not _KEEP_LEADING.isdisjoint(_torch_types(module))
+    return not _KEEP_LEADING.isdisjoint(_torch_types(module))
 
 
 class _Part(NamedTuple):
