@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pickle
+import stat
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -136,12 +137,16 @@ def test_views_shared_memory_gradients_and_repetitions_are_saved_by_value(tmp_pa
 
 def test_safetensors_itself_reads_the_arrays_and_finds_them_aligned(tmp_path):
     safetensors = pytest.importorskip("safetensors.torch")
-    arrays = {str(i): filled(dtype, (3,), i) for i, dtype in enumerate(DTYPES)}
+    arrays = {str(i): filled(dtype, (3,), i) for i, dtype in enumerate(reversed(DTYPES))}
     save_arrays(tmp_path, arrays, None)
     found = safetensors.load_file(arrays_file(tmp_path))
     assert {k: bits(v) for k, v in found.items()} == {
         f"{i:04d}": bits(tensor) for i, tensor in enumerate(arrays.values())
     }
+    payload = arrays_file(tmp_path).read_bytes()
+    length = 8 + int.from_bytes(payload[:8], "little")
+    for key, described in json.loads(payload[8:length]).items():
+        assert (length + described["data_offsets"][0]) % found[key].itemsize == 0, key
 
 
 def test_the_same_content_is_always_the_same_bytes(tmp_path):
@@ -386,6 +391,25 @@ def test_a_folder_that_cannot_be_made_is_an_oserror(tmp_path, folder):
         save_arrays(f"{tmp_path}/a\0b", {}, None)
 
 
+def test_content_is_on_the_disk_before_it_is_named_and_the_name_after(tmp_path, monkeypatch):
+    """The order that a power cut needs: file flushed, renamed, folder flushed."""
+    events = []
+    fsync, replace = os.fsync, Path.replace
+
+    def flushed(handle):
+        events.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        fsync(handle)
+
+    def renamed(path, target):
+        events.append(target.name.partition("-")[0])
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "replace", renamed)
+    save_arrays(tmp_path, NEW, None)
+    assert events == ["file", "arrays", "folder", "file", INDEX, "folder"]
+
+
 def test_write_file_replaces_at_once_or_not_at_all(tmp_path):
     path = tmp_path / "page.html"
     write_file(path, b"old")
@@ -451,7 +475,7 @@ def test_pickles_are_never_executed_wherever_they_stand(tmp_path, folder, form):
         (b"[" * 100_000, "nests too deep"),
         (b"[" * 40 + b"]" * 40, "nests deeper than 32"),
         (b'{"format": 1, "format": 2}', "'format' is there twice"),
-        (b'{"n": ' + b"9" * 5000 + b"}", "has 5000 digits"),
+        (b'{"n": ' + b"9" * 5000 + b"}", "has 5000 digits, more than 40"),
         (b'{"$float": "1e5"}', "is not one of"),
         (b'{"$x": 1}', "has no meaning"),
     ],
@@ -645,15 +669,13 @@ ARRAY = {"name": "a", "dtype": "F32", "shape": [2, 3]}
         {"arrays_sha256": "../../../../etc/passwd"},
         {"arrays_sha256": "A" * 64},
         {"arrays_sha256": "a" * 63 + "\n"},
-        {"kind": 3},
         {"more": 1},
     ],
     ids=str,
 )
 def test_a_forged_index_is_refused(folder, changes):
     rewrite(folder, **changes)
-    with pytest.raises(FileFormatError):
-        load_arrays(folder)
+    refused(folder, "does not describe arrays|more than the -1")
 
 
 @PROPERTY
