@@ -1,0 +1,58 @@
+"""A solved discriminant space at work on batches: points, scores, predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from torchprobe.numerics import LdaSolution
+
+__all__ = ["Discriminant"]
+
+
+@dataclass(frozen=True, eq=False)
+class Discriminant:
+    """Where rows lie in the space of linear discriminant analysis, and which class is nearest.
+
+    Scores are z·μ_k − ½‖μ_k‖² + ln π_k with z = (x − origin)W.
+    """
+
+    origin: Tensor
+    """float64 [channel]"""
+    scalings: Tensor
+    """W: float64 [channel, component]"""
+    centroids: Tensor
+    """μ, the classes' means in the space: float64 [class, component]"""
+    intercepts: Tensor
+    """ln π_k − ½‖μ_k‖²: float64 [class]"""
+
+    @classmethod
+    def of(cls, solution: LdaSolution) -> Self:
+        """A solution as tensors."""
+        centroids = torch.from_numpy(solution.centroids)
+        priors = torch.from_numpy(solution.priors)
+        return cls(
+            torch.from_numpy(solution.origin),
+            torch.from_numpy(solution.scalings),
+            centroids,
+            priors.log() - centroids.square().sum(1) / 2,
+        )
+
+    def to(self, device: torch.device) -> Self:
+        """The same where some rows are."""
+        if self.origin.device == device:
+            return self
+        return replace(self, **{name: tensor.to(device) for name, tensor in vars(self).items()})
+
+    def points(self, rows: Tensor) -> Tensor:
+        """Rows, float64 [row, channel], in the space: [row, component]."""
+        return (rows - self.origin) @ self.scalings
+
+    def classes(self, points: Tensor) -> Tensor:
+        """The class with the highest score, as an index: int64 [row]."""
+        return torch.addmm(self.intercepts, points, self.centroids.mT).argmax(1)
