@@ -21,7 +21,7 @@ FLOORS = [
     "fields result results archive layer batch network analyzer labels groupings",
     "hookspecs registry discovery plugins selection layouts positions",
     "loading coverage gradients hooks forks stream distributed",
-    "compute probe layer_table optimal_input",
+    "compute configured probe layer_table optimal_input",
     "callbacks plotting report",
     "testing cli __main__",
 ]

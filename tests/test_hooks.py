@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from torchprobe.errors import AttachError
+from torchprobe.errors import AttachError, IncompleteWarning
 from torchprobe.hooks import HookManager
 
 
@@ -342,6 +342,17 @@ def test_the_listener_cannot_change_what_the_model_computes():
     expected = model(x)
     manager = listening(model, Meddler()).attach()
     assert torch.equal(model(x), expected)
+    manager.detach()
+
+
+def test_a_forked_process_says_that_it_is_not_heard():
+    recorder = Recorder()
+    model = Net()
+    manager = listening(model, recorder).attach()
+    manager._process = -1  # as if the hooks had been attached in another process
+    with pytest.warns(IncompleteWarning, match="forked"):
+        model(torch.ones(1, 4))
+    assert not recorder.committed
     manager.detach()
 
 

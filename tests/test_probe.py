@@ -469,6 +469,30 @@ def test_a_compiled_model_is_refused_or_run_uncompiled():
             assert result.run([x])["mean"]["0"].n == 20
 
 
+def test_copies_on_several_devices_are_refused():
+    wrapped = nn.DataParallel(mlp())
+    wrapped.device_ids = [0, 1]
+    with pytest.raises(AttachError, match="DistributedDataParallel"):
+        tp.Probe(wrapped, "out", [ChannelMean]).attach()
+
+
+def test_padding_that_only_the_model_is_told_of_is_warned_about_once():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.emb = nn.Embedding(10, 4)
+
+        def forward(self, input_ids, attention_mask=None):
+            return self.emb(input_ids)
+
+    model, mask = Tokens(), torch.tensor([[1, 1, 0]])
+    with tp.Probe(model, "emb", [ChannelMean]) as probe:
+        with pytest.warns(IncompleteWarning, match="mask=attention_mask"):
+            model(torch.zeros(1, 3).long(), attention_mask=mask)
+        model(torch.zeros(1, 3).long(), attention_mask=mask)
+    assert probe.results()["mean"]["emb"].n == 6
+
+
 def test_a_layer_whose_width_changes_is_refused():
     class Wobbly(nn.Module):
         def forward(self, x):

@@ -7,6 +7,7 @@ mergeable statistics in constant memory and turn them into results. See `Probe`.
 from torchprobe.analyzer import Analyzer
 from torchprobe.axes import Axes
 from torchprobe.batch import LayerBatch
+from torchprobe.configured import analyzer
 from torchprobe.groupings import correct, predicted
 from torchprobe.hookspecs import hookimpl
 from torchprobe.layer import Layer
@@ -14,7 +15,7 @@ from torchprobe.layer_table import layers
 from torchprobe.loading import Batch, unpack
 from torchprobe.network import Network, NetworkBatch
 from torchprobe.plugins import plugins
-from torchprobe.probe import Probe, analyzer
+from torchprobe.probe import Probe
 from torchprobe.results import Field, Result, Results, load
 from torchprobe.selection import types, where
 from torchprobe.version import __version__

@@ -104,9 +104,7 @@ def _provenance(stream: Stream, key: Key, name: str) -> dict[str, Any]:
         "module": layer.module,
         "dtype": str(layer.dtype).removeprefix("torch."),
         "disabled": disabled,
-        "complete": not (
-            account["rolled_back"] or account["notes"] or key in stream.forks.disabled
-        ),
+        "complete": not (account["rolled_back"] or account["notes"] or disabled),
         "versions": _versions(),
     }
 

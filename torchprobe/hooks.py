@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import warnings
 import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from torchprobe import compat
-from torchprobe.errors import AttachError
+from torchprobe.errors import AttachError, IncompleteWarning
 from torchprobe.sandbox import recording
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ class HookManager:
         self._local = _Local()
         self._handles: dict[str, list[RemovableHandle]] = {}
         self._finalizer: Any = None
+        self._process = os.getpid()
 
     # -- lifetime
 
@@ -105,6 +108,7 @@ class HookManager:
                 module.register_forward_hook(slot.leave, with_kwargs=True, always_call=True),
             ]
         self._finalizer = weakref.finalize(self, _remove, self._handles)
+        self._process = os.getpid()
         return self
 
     def detach(self) -> None:
@@ -151,6 +155,8 @@ class HookManager:
             call = None
         opening = call is None
         if call is None:
+            if self._elsewhere():
+                return
             call = local.call = Call()
         call.stack.append((name, sys.exc_info()[1]))
         if not (opening or self.listener.follows_inputs):
@@ -162,6 +168,18 @@ class HookManager:
             self.listener.entered(call, name, module, inputs)
         finally:
             local.busy = False
+
+    def _elsewhere(self) -> bool:
+        """Whether this is a forked copy of the process in which the hooks were attached."""
+        if os.getpid() == self._process:
+            return False
+        warnings.warn(
+            "this process was forked from the one that the probe is attached in; what the model "
+            "does here is not seen there. Run the model in the process that holds the probe",
+            IncompleteWarning,
+            stacklevel=2,
+        )
+        return True
 
     def leave(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         """What the forward hook of a module does, also when the module raised."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from torchprobe import compat
-from torchprobe.analyzer import Analyzer
 from torchprobe.compute import compute
+from torchprobe.configured import configured
 from torchprobe.errors import AttachError, CompileError, EmptyStateError, SettingError
 from torchprobe.hooks import HookManager
 from torchprobe.labels import ClassNames, Labels
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from torchprobe.axes import Axes
+    from torchprobe.configured import AnalyzerLike
     from torchprobe.coverage import Coverage
     from torchprobe.groupings import Grouping
     from torchprobe.layer import Layer
     from torchprobe.results import Results
 
-__all__ = ["Probe", "analyzer"]
+__all__ = ["Probe"]
 
 
 class Probe:
@@ -102,7 +103,7 @@ class Probe:
     ) -> None:
         self.model = model
         self.selection = select(model, layers)
-        self.analyzers = _named(analyzers)
+        self.analyzers = configured(analyzers)
         self._axes, self._groupings = dict(axes or {}), dict(groupings or {})
         self._class_names = _class_names(class_names)
         self._options = Options(calls, max_calls, nonfinite, on_error, compile, memory_budget)
@@ -149,6 +150,7 @@ class Probe:
         """
         if self.attached:
             raise AttachError("this probe is attached already; use one `with probe:` at a time")
+        self._refuse_replicas()
         self._prepare_compiled()
         stream = self._stream
         listening = {**self._modules} if stream.discovering else self._hooked()
@@ -184,6 +186,14 @@ class Probe:
             for name, module in self._modules.items()
             if name in self.selection.modules or name == root
         }
+
+    def _refuse_replicas(self) -> None:
+        replicas = getattr(self.model, "device_ids", ()) or ()
+        if type(self.model).__name__ == "DataParallel" and len(replicas) > 1:
+            raise AttachError(
+                "DataParallel runs copies of the model in threads that know nothing of each "
+                "other's labels; probe model.module on one device, or use DistributedDataParallel"
+            )
 
     def _prepare_compiled(self) -> None:
         compiled = [name for name, module in self._modules.items() if compat.is_compiled(module)]
@@ -365,74 +375,6 @@ class Probe:
             f"analyzers: {', '.join(self.analyzers) or 'none'}; {state}, "
             f"{self.coverage.forwards} forward passes seen)"
         )
-
-
-AnalyzerLike = str | type[Analyzer] | Analyzer
-
-
-def analyzer(
-    name: str,
-    *,
-    positions: str | None = None,
-    groupings: Iterable[str] | None = None,
-    **settings: Any,
-) -> Analyzer:
-    """A configured analyzer by its name.
-
-    Args:
-        name: as listed by ``torchprobe plugins``.
-        positions: what a row is: "each" position, or the sample by its "mean", "max", "center"
-            or "flatten" of positions.
-        groupings: only these of the groupings.
-        settings: the analyzer's own.
-
-    Raises:
-        LayerNotFoundError: no analyzer of that name; says what is installed.
-        SettingError: it has no such setting.
-
-    Example:
-        >>> analyzer("class_selectivity", positions="mean").positions
-        'mean'
-    """
-    cls = plugins().analyzer(name)
-    try:
-        made = cls(**settings)
-    except TypeError as error:
-        raise SettingError(f"analyzer {name!r}: {error}") from error
-    if positions is not None:
-        made.positions = positions
-    if groupings is not None:
-        made.groupings = (groupings,) if isinstance(groupings, str) else tuple(groupings)
-    return made
-
-
-def _named(analyzers: Any) -> dict[str, Analyzer]:
-    """Analyzers of any accepted form as instances by name."""
-    if isinstance(analyzers, (str, type, Analyzer)):
-        analyzers = [analyzers]
-    if hasattr(analyzers, "items"):
-        return {name: _made(item, name) for name, item in analyzers.items()}
-    made = [_made(item) for item in analyzers]
-    twice = {each.name for each in made if [other.name for other in made].count(each.name) > 1}
-    if twice:
-        raise SettingError(
-            f"analyzer {min(twice)!r} is given twice; name them: "
-            f"analyzers={{'{min(twice)}_a': ..., '{min(twice)}_b': ...}}"
-        )
-    return {each.name: each for each in made}
-
-
-def _made(item: Any, name: str = "") -> Analyzer:
-    if isinstance(item, str):
-        item = analyzer(item)
-    elif isinstance(item, type) and issubclass(item, Analyzer):
-        item = item()
-    if not isinstance(item, Analyzer):
-        raise SettingError(
-            f"{item!r} is no analyzer; give a name ('class_selectivity'), an Analyzer subclass, or "
-            "an instance of one"
-        )
-    return item.named(name) if name else item
 
 
 def _class_names(given: Any) -> dict[str, Any]:
