@@ -35,6 +35,7 @@ from torchprobe_speech.label_cascade import (
     collapse,
     phoneme_of_grapheme,
 )
+from torchprobe_speech.layouts import layout
 from torchprobe_speech.librispeech import read_librispeech
 from torchprobe_speech.phoneme_net import PhonemeNet
 from torchprobe_speech.phoneme_training import FrameTraining, frame_accuracy, train_phonemes
@@ -59,6 +60,8 @@ from torchprobe_speech.torchaudio_import import import_torchaudio
 from torchprobe_speech.utterances import Segment, Utterance
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from torchprobe.hookspecs import Subparsers
 
 __all__ = [
@@ -113,6 +116,12 @@ __all__ = [
     "write_timit",
     "write_wav",
 ]
+
+
+@hookimpl
+def torchprobe_layout(module: nn.Module, shape: tuple[int, ...]) -> str | None:
+    """Know the axes of torchaudio's spectrograms."""
+    return layout(module, shape)
 
 
 @hookimpl

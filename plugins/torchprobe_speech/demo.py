@@ -123,7 +123,7 @@ def _told(stage: str) -> Iterator[None]:
     print(f"{stage:<9}{time.monotonic() - start:6.1f} s", flush=True)  # noqa: T201 - a command's output
 
 
-def add_command(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:  # noqa: SLF001
+def add_command(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds ``torchprobe demo``."""
     parser = subparsers.add_parser(
         "demo",
