@@ -8,7 +8,7 @@ from torchprobe.analyzer import Analyzer
 from torchprobe.axes import Axes
 from torchprobe.batch import LayerBatch
 from torchprobe.configured import analyzer
-from torchprobe.groupings import correct, predicted
+from torchprobe.groupings import correct, of_layer, predicted
 from torchprobe.hookspecs import hookimpl
 from torchprobe.layer import Layer
 from torchprobe.layer_table import layers
@@ -38,6 +38,7 @@ __all__ = [
     "hookimpl",
     "layers",
     "load",
+    "of_layer",
     "plugins",
     "predicted",
     "types",

@@ -1,8 +1,9 @@
-"""Groupings computed from what the model returns: the predicted class, right or wrong."""
+"""Groupings computed while the model runs: the predicted class, right or wrong, or from a layer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -12,9 +13,10 @@ from torchprobe.errors import LabelError
 from torchprobe.outputs import leaves
 
 if TYPE_CHECKING:
+    from torchprobe.batch import LayerBatch
     from torchprobe.labels import Labels
 
-__all__ = ["Grouping", "correct", "predicted"]
+__all__ = ["Grouping", "OfLayer", "correct", "of_layer", "predicted"]
 
 Grouping: TypeAlias = "Callable[[Any, Labels], object]"
 """From the model's output and the batch's labels to labels [sample] or [sample, *positions]."""
@@ -70,6 +72,39 @@ def correct(
         return names
 
     return compute
+
+
+@dataclass(frozen=True)
+class OfLayer:
+    """Labels computed from what a layer delivers; made by `of_layer`."""
+
+    layer: str
+    compute: Callable[[LayerBatch, Labels], object]
+
+    def __call__(self, batch: LayerBatch, given: Labels) -> object:
+        """The labels of one batch."""
+        return self.compute(batch, given)
+
+
+def of_layer(layer: str, compute: Callable[[LayerBatch, Labels], object]) -> Grouping:
+    """Labels computed from what a probed layer delivers, rather than from the model's output.
+
+    Args:
+        layer: its name, which must be among the probe's layers.
+        compute: from the layer's `LayerBatch` and the batch's labels to labels [sample] or
+            [sample, *positions].
+
+    Example:
+        >>> import torch, torchprobe as tp
+        >>> loud = of_layer("input", lambda batch, _: (batch.values.mean(1) > 0).long())
+        >>> probe = tp.Probe(
+        ...     torch.nn.Identity(), "input", ["class_selectivity"], groupings={"loud": loud}
+        ... )
+        >>> results = probe.run([torch.tensor([[1.0, 2.0], [-1.0, 0.0], [3.0, 0.0]])])
+        >>> results["class_selectivity"]["input"].csv.tolist()
+        [[-1.0, 0.0], [2.0, 1.0]]
+    """
+    return OfLayer(layer, compute)
 
 
 def _scores(outputs: Any, part: str | int | None) -> Tensor:

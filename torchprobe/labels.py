@@ -35,6 +35,8 @@ class ClassNames:
         pairs = names.items() if isinstance(names, Mapping) else enumerate(names or ())
         self.names: dict[int, str] = {int(label): str(name) for label, name in pairs}
         self.strings: dict[int, str] = {}
+        self.integers = False
+        """Whether integer labels were met."""
 
     def number(self, name: str) -> int:
         """The number that stands for a string label."""
@@ -64,32 +66,51 @@ def encode(labels: object, grouping: str, names: ClassNames) -> Tensor:
     """Labels as int64 on the CPU, -1 where ignored, any shape.
 
     Raises:
-        LabelError: floats, booleans, NaN, negative numbers other than -1 and -100, no axis.
+        LabelError: floats, booleans, NaN, negative numbers other than -1 and -100, no axis;
+            integers where strings came before, or the other way round.
     """
-    if isinstance(labels, Tensor):
-        labels = labels.detach().cpu()
-    else:
+    if not isinstance(labels, Tensor):
         array = np.asarray(labels)
         if array.dtype.kind in "US" or (array.dtype.kind == "O" and _all_strings(array)):
-            return _encode_strings(array, names)
-        if array.dtype.kind not in "iuf" and array.dtype != np.bool_:
-            raise LabelError(
-                f"labels {grouping!r} are {array.dtype} objects; give integers or strings "
-                "(None where a row is ignored)"
-            )
-        labels = torch.from_numpy(np.ascontiguousarray(array))
-    return _checked_integers(labels, grouping)
+            return _encode_strings(array, grouping, names)
+        labels = _integers(array, grouping)
+    encoded = _checked_integers(labels.detach().cpu(), grouping)
+    if bool((encoded >= 0).any()):
+        _check_kind(names, grouping, strings=False)
+    return encoded
+
+
+def _check_kind(names: ClassNames, grouping: str, *, strings: bool) -> None:
+    """Raise unless all labels of a grouping are strings, or all are integers."""
+    if names.integers if strings else names.strings:
+        was, now = ("integers", "strings") if strings else ("strings", "integers")
+        raise LabelError(
+            f"labels {grouping!r} were {was} before and are {now} now; give the same kind with "
+            "every batch, for a class must not go by two names"
+        )
+    names.integers |= not strings
+
+
+def _integers(array: np.ndarray[Any, Any], grouping: str) -> Tensor:
+    if array.dtype.kind not in "iuf" and array.dtype != np.bool_:
+        raise LabelError(
+            f"labels {grouping!r} are {array.dtype} objects; give integers or strings "
+            "(None where a row is ignored)"
+        )
+    return torch.from_numpy(np.ascontiguousarray(array))
 
 
 def _all_strings(array: np.ndarray[Any, Any]) -> bool:
     return all(item is None or isinstance(item, str) for item in array.flat)
 
 
-def _encode_strings(array: np.ndarray[Any, Any], names: ClassNames) -> Tensor:
+def _encode_strings(array: np.ndarray[Any, Any], grouping: str, names: ClassNames) -> Tensor:
     uniques, inverse = np.unique(
         np.where(array == None, "", array).astype(str),  # noqa: E711 - elementwise
         return_inverse=True,
     )
+    if any(uniques):
+        _check_kind(names, grouping, strings=True)
     numbers = np.array([names.number(name) if name else -1 for name in uniques.tolist()])
     return torch.from_numpy(numbers[inverse].reshape(array.shape)).long()
 

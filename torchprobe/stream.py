@@ -15,8 +15,9 @@ from torchprobe.accumulators import Transaction
 from torchprobe.axes import Axes
 from torchprobe.batch import LayerBatch
 from torchprobe.coverage import Coverage, Seen
-from torchprobe.errors import IncompleteWarning, LayoutError
+from torchprobe.errors import IncompleteWarning, LabelError, LayoutError
 from torchprobe.forks import Forks
+from torchprobe.groupings import OfLayer
 from torchprobe.labels import ClassNames, Labels
 from torchprobe.layer import Layer
 from torchprobe.network import Network, NetworkBatch, kept_inputs, shapes_of
@@ -165,7 +166,7 @@ class Stream:
         """The outermost call has succeeded: deliver what waits and commit."""
         current: _Pass = call.data
         try:
-            self._compute_groupings(current.labels, output)
+            self._compute_groupings(current, output)
             if self.discovering:
                 self._end_discovery(current)
             while current.waiting:
@@ -308,10 +309,25 @@ class Stream:
 
     # -- the end of a call
 
-    def _compute_groupings(self, labels: Labels, output: Any) -> None:
+    def _compute_groupings(self, current: _Pass, output: Any) -> None:
         for name, compute in self.computed.items():
             with Sandbox(torch.device("cpu")):
-                labels.add(name, compute(output, labels))
+                seen = output
+                if isinstance(compute, OfLayer):
+                    seen = self._delivered(current, compute.layer)
+                current.labels.add(name, compute(seen, current.labels))
+
+    def _delivered(self, current: _Pass, name: str) -> LayerBatch:
+        """What a layer has delivered in this call, for a grouping that is computed from it."""
+        for item in current.waiting:
+            layer = self._layer(item)  # also of those before it: layers stand in order of execution
+            if layer.name == name and item.leaf.tensor is not None:
+                labels = self._labels(current, item, layer)
+                return LayerBatch(layer, item.leaf.tensor, labels, split=current.phase[0])
+        raise LabelError(
+            f"a grouping is computed from layer {name!r}, which this call of the model did not "
+            f"deliver; it delivered {', '.join(self.layers) or 'nothing'}: add it to layers="
+        )
 
     def _end_discovery(self, current: _Pass) -> None:
         """All axes are known now: make every fork, so that refusals come before any data."""
