@@ -60,6 +60,8 @@ class Selection:
         """
         if name not in self.modules and not (self.input and name == self.input_name):
             return False
+        if name not in self.wanted and name not in self.unwanted:
+            return True  # almost always: the whole of the layer was chosen
         excluded = [p for p in self.unwanted.get(name, ()) if p.matches_part(path, call)]
         patterns = self.wanted.get(name)
         chosen = [p for p in patterns or () if p.matches_part(path, call)]

@@ -351,8 +351,10 @@ class Stream:
         self.discovered()
 
     def _commit(self, current: _Pass) -> None:
-        with self._lock, Sandbox(torch.device("cpu")):
-            current.transaction.commit()
+        with self._lock:
+            if current.transaction.pending:
+                with Sandbox(torch.device("cpu")):
+                    current.transaction.commit()
             for layer, seen in current.seen.items():
                 self.coverage.count(layer, seen, *current.phase)
             for layer, reason in current.skipped:
@@ -390,7 +392,7 @@ def _parts(tensor: Tensor, layer: Layer, labels: Labels) -> Iterator[tuple[Tenso
     """A layer's values in parts of at most `_LARGEST_PART` bytes of float64."""
     n_parts = -(-tensor.numel() * 8 // _LARGEST_PART)
     if n_parts <= 1 or "sample" not in layer.axes.names:
-        yield tensor, labels
+        yield tensor, labels  # almost always
         return
     axis = layer.axes.index("sample")
     size = max(1, tensor.shape[axis] // n_parts)
