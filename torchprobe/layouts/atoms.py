@@ -151,15 +151,19 @@ def fresh(shape: Iterable[int]) -> list[Axis]:
 
 
 def known(axis: Axis) -> Label | None:
-    """What an axis is called, where anything is known."""
-    if len(axis) == 1:
-        return axis[0].known()
-    labels = [(atom, atom.known()) for atom in axis]
-    names = [label.name if label else "" for atom, label in labels if label or atom.size != 1]
+    """What an axis is called, where anything is known.
+
+    Merged with others, samples stay samples (rows), channels channels, and positions are tokens.
+    """
+    labels = [(atom.known(), atom.size) for atom in axis]
+    met = [label for label, size in labels if label or size != 1]
+    if len(met) < 2:  # noqa: PLR2004 - nothing to merge
+        return met[0] if met else None
+    names = [label.name if label else "" for label in met]
     for name in ("sample", "channel"):
         if name in names:
             return Label(name, Strength.USUAL)
-    return Label("token", Strength.USUAL) if names and all(names) else None
+    return Label("token", Strength.USUAL) if all(names) else None
 
 
 def length(axis: Axis) -> int:

@@ -89,12 +89,6 @@ def _same(operation: Operation) -> list[Axis]:
     return operation.axes(0)
 
 
-def _written(operation: Operation) -> list[Axis]:
-    """What is written into a tensor has its axes."""
-    _broadcast([operation.axes(0), operation.axes(1)], operation.shape)
-    return operation.axes(0)
-
-
 def _permuted(operation: Operation) -> list[Axis]:
     """The order is read off the shape of an empty tensor that is permuted the same way."""
     axes = operation.axes(0)
@@ -258,9 +252,8 @@ _BY_RULE: dict[_Rule, str] = {
         _upsample_bilinear2d_aa _upsample_bicubic2d_aa
         _fft_r2c _fft_c2r _fft_c2c fft_rfft fft_irfft fft_fft fft_ifft""",
     _pointwise: """
-        add sub rsub mul div pow maximum minimum where lerp addcmul addcdiv clamp clip
+        copy add sub rsub mul div pow maximum minimum where lerp addcmul addcdiv clamp clip
         square relu relu6 leaky_relu elu hardtanh threshold sigmoid tanh softsign""",
-    _written: "copy",
     _permuted: """
         t transpose swapaxes swapdims permute movedim moveaxis numpy_T matrix_H mT mH adjoint""",
     _viewed: """
