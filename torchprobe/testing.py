@@ -104,7 +104,7 @@ class NetworkExample(Example):
 
 
 def network_example(n: int = 96, positions: tuple[int, ...] = (), seed: int = 0) -> NetworkExample:
-    """Inputs for a network of one hidden layer, with convolutions where there are positions."""
+    """Inputs for a network of one hidden layer, a convolution where there are positions."""
     data = example(n, positions=positions, seed=seed)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
@@ -113,8 +113,9 @@ def network_example(n: int = 96, positions: tuple[int, ...] = (), seed: int = 0)
     layers, current = [], values
     for name, module in model.named_children():
         current = module(current)
-        shape, kind = tuple(current.shape), type(module).__name__
-        layers.append(Layer(name, data.layer.axes, shape, kind, torch.float64))
+        axes = Axes(data.layer.axes.names[: current.ndim])
+        kind = type(module).__name__
+        layers.append(Layer(name, axes, tuple(current.shape), kind, torch.float64))
     network = Network("model", model, tuple(layers), ((values.to("meta"),), {}))
     return NetworkExample(data.layer, values, data.labels, data.ids, network)
 
@@ -123,7 +124,10 @@ def _small_net(positions: int) -> nn.Sequential:
     if not positions:
         return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
     convolution = nn.Conv1d if positions == 1 else nn.Conv2d
-    return nn.Sequential(convolution(6, 5, 3, padding=1), nn.ReLU(), convolution(5, 4, 1))
+    average = nn.AdaptiveAvgPool1d if positions == 1 else nn.AdaptiveAvgPool2d
+    return nn.Sequential(
+        convolution(6, 5, 3, padding=1), nn.ReLU(), average(1), nn.Flatten(), nn.Linear(5, 4)
+    )
 
 
 def check_analyzer(
