@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torchprobe import hookimpl
+from torchprobe_speech import recipes
 from torchprobe_speech.audio import read_audio, resample, write_wav
 from torchprobe_speech.corpus import Corpus, espeak_corpus
 from torchprobe_speech.features import PHONEME_FEATURES, SPECTROGRAM_FEATURES, LogMel
@@ -108,6 +109,7 @@ __all__ = [
     "read_audio",
     "read_librispeech",
     "read_timit",
+    "recipes",
     "resample",
     "train_graphemes",
     "train_phonemes",

@@ -75,8 +75,8 @@ def _subfolder(root: Path, split: str) -> Path:
 def _utterance_files(root: Path) -> dict[Path, dict[str, Path]]:
     """Returns for each utterance its files by lower-case suffix; only those with wav and phn."""
     files: dict[Path, dict[str, Path]] = {}
-    for path in root.rglob("*.*"):
-        # some releases name the converted audio SA1.WAV.wav
+    for path in sorted(root.rglob("[!.]*.*")):  # names such as ._SA1.WAV are macOS's own
+        # some releases have SA1.WAV.wav, the converted audio, beside SA1.WAV, and it is taken
         base = path.with_name(path.name.split(".")[0])
         files.setdefault(base, {})[path.suffix.lower()] = path
     return {base: kinds for base, kinds in files.items() if {".wav", ".phn"} <= kinds.keys()}

@@ -49,9 +49,12 @@ def test_lower_case_names_and_converted_audio_are_found(root, tmp_path_factory):
         target = other / str(path.relative_to(root)).lower()
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
-    for path in (other / "test").rglob("*.wav"):
+    for path in list((other / "test").rglob("*.wav")):
         path.rename(path.with_name("sx1.wav.wav"))
+        path.write_bytes(b"NIST_1A")
+        path.with_name("._sx1.wav").touch()
     assert len(read_timit(other, "TEST")) == len(read_timit(other, "TRAIN")) == 2
+    assert {len(each.audio()) for each in read_timit(other)} == {100}
 
 
 def test_sphere_audio_is_read(root):
