@@ -60,3 +60,19 @@ def test_ids_that_are_given_are_kept():
     batch = tp.Batch(torch.randn(3, 2).double(), ids=torch.tensor([7, 9, 8]))
     tp.Probe(model, "0", [analyzer]).run([batch])
     assert {tuple(ids) for *_, ids in Passes.seen} == {(7, 9, 8)}
+
+
+def test_a_loader_is_iterated_over_once_a_pass():
+    class Loader(list):  # each iteration over a DataLoader starts its workers
+        reads = 0
+
+        def __iter__(self):
+            Loader.reads += 1
+            return super().__iter__()
+
+    model, analyzer = watched()
+    for progress in (True, False):
+        Loader.reads = 0
+        loader = Loader([torch.randn(3, 2).double()])
+        tp.Probe(model, "0", [analyzer]).run(loader, progress=progress)
+        assert Loader.reads == 2

@@ -10,17 +10,22 @@ from torchprobe.results import LayerResults, Result, Results
 from torchprobe.sandbox import unrecorded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from torchprobe.analyzer import Analyzer
     from torchprobe.forks import Key
     from torchprobe.stream import Stream
 
-__all__ = ["compute"]
+__all__ = ["compute", "joined"]
 
 
-def compute(stream: Stream, phases: Iterable[tuple[str, int]]) -> Results:
+def compute(stream: Stream, phases: Iterable[tuple[str, int]], *, alone: bool = True) -> Results:
     """Every fork's result; one that saw nothing or raises is reported and left out.
+
+    Args:
+        stream: whose forks.
+        phases: the passes that are complete.
+        alone: whether these are all the results there are, so that it is an error to have none.
 
     Raises:
         EmptyStateError: there is not one result.
@@ -37,9 +42,40 @@ def compute(stream: Stream, phases: Iterable[tuple[str, int]]) -> Results:
                 empty.append(f"{key}: {error}")
         except Exception as error:  # noqa: BLE001 - re-raised or reported by disable
             forks.disable(key, error)
-    _report_empty(stream, empty, any(computed.values()))
+    _report_empty(stream, empty, any(computed.values()) or not alone)
     found = {name: LayerResults(results) for name, results in computed.items() if results}
     return Results(found, _of_run(stream))
+
+
+def joined(parts: Sequence[Results], unreached: Sequence[str] = ()) -> Results:
+    """The results of layers that took turns over the data as one.
+
+    Args:
+        parts: those of each turn.
+        unreached: layers whose turn did not come.
+
+    Raises:
+        EmptyStateError: no turn had a result.
+    """
+    if len(parts) == 1 and not unreached:
+        return parts[0]
+    names = dict.fromkeys(name for part in parts for name in part)
+    if not names:
+        raise EmptyStateError("there is no result of any layer; the warnings before say why")
+    found = {
+        name: LayerResults(each for part in parts for each in part.get(name, {}).values())
+        for name in names
+    }
+    runs = [part.provenance for part in parts]
+    notes = dict.fromkeys(note for run in runs for note in run["notes"])
+    notes |= {f"layers not reached: {', '.join(unreached)}": None} if unreached else {}
+    together = {
+        "complete": all(run["complete"] for run in runs) and not unreached,
+        "forwards": sum(run["forwards"] for run in runs),
+        "turns": len(parts),
+        "notes": list(notes),
+    }
+    return Results(found, {**runs[-1], **together})
 
 
 def _of_run(stream: Stream) -> dict[str, Any]:

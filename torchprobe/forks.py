@@ -14,9 +14,10 @@ from torchprobe.errors import (
     NonFiniteError,
 )
 from torchprobe.network import Network, NetworkBatch
+from torchprobe.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from torchprobe.accumulators import Transaction
     from torchprobe.analyzer import Analyzer
@@ -64,6 +65,7 @@ class Forks:
         """Forks at parts of an output that labels do not fit."""
         self.of_network = any(each.scope == "network" for each in analyzers.values())
         self._heard: dict[tuple[object, ...], list[tuple[Key, Analyzer]]] = {}
+        self.turns = Turns()
         self._state_bytes = 0
         self._lock = threading.RLock()
 
@@ -84,11 +86,13 @@ class Forks:
         """
         heard = (type(layer), layer.name, *phase, *labels.labels)
         if heard not in self._heard:
-            keys = self._keys(phase, layer, labels)
+            keys = [] if self._postponed(layer, labels) else self._keys(phase, layer, labels)
             self._heard[heard] = [(key, self._fork(key, layer, labels)) for key in keys]
         return self._heard[heard]
 
     def _keys(self, phase: Phase, layer: Layer | Network, labels: Labels) -> Iterator[Key]:
+        if not self.turns.has(layer.name):
+            return
         for name, analyzer in self.analyzers.items():
             of_network = analyzer.scope == "network"
             if of_network != isinstance(layer, Network) or not takes_part(analyzer, phase):
@@ -116,17 +120,42 @@ class Forks:
                 self.forks[key] = fork
         return self.forks[key]
 
+    def take_turns(self, layers: Iterable[tuple[Layer, Labels]]) -> None:
+        """Let layers wait for another turn over the data where they would not all fit memory."""
+        needs = {layer.name: self._need(layer, labels) for layer, labels in layers}
+        budget = self.options.budget
+        for layer, need in needs.items() if self.turns.allowed else ():
+            if need > budget:
+                raise MemoryBudgetError(f"layer {layer!r} alone {_too_much(need, budget)}")
+        self.turns.plan(needs, budget, told=self.options.memory_budget is not None)
+
+    def _postponed(self, layer: Layer | Network, labels: Labels) -> bool:
+        """Whether a layer that nobody planned with must wait, being met late and too large."""
+        if isinstance(layer, Network) or not self.turns.allowed or not self.turns.has(layer.name):
+            return False
+        late = all(key.layer != layer.name for key in self.forks)
+        if late and self._state_bytes + self._need(layer, labels) > self.options.budget:
+            self.turns.later = (*self.turns.later, frozenset([layer.name]))
+            return True
+        return False
+
+    def _need(self, layer: Layer, labels: Labels) -> int:
+        """Bytes of state that all forks at a layer will need, whenever they are made."""
+        return sum(
+            analyzer.state_bytes(layer.at(analyzer.positions))
+            * (len(analyzer.groupings or labels.labels) if analyzer.needs_labels else 1)
+            for analyzer in self.analyzers.values()
+            if analyzer.scope != "network"
+        )
+
     def _reserve(self, key: Key, layer: Layer | Network) -> None:
         """Refuse state beyond the memory budget before it is made."""
         analyzer = self.analyzers[key.analyzer]
         need, budget = analyzer.state_bytes(layer.at(analyzer.positions)), self.options.budget
         if self._state_bytes + need > budget:
-            raise MemoryBudgetError(
-                f"{key} needs {need:,} bytes of state for {layer.width:,} channels; with the "
-                f"{self._state_bytes:,} bytes already in use that exceeds the memory budget of "
-                f"{budget:,}. Probe fewer layers, pool positions, or raise it: "
-                "Probe(memory_budget=...)"
-            )
+            turns = "" if self.turns.allowed else ", or let probe.run() take layers in turns"
+            used = f" beside {self._state_bytes:,} in use" if self._state_bytes else ""
+            raise MemoryBudgetError(f"{key} {_too_much(need, budget, used)}{turns}")
         self._state_bytes += need
 
     # -- their work
@@ -182,6 +211,13 @@ class Forks:
                     fork.after(*phase)
                 except Exception as error:  # noqa: BLE001 - re-raised or reported by disable
                     self.disable(key, error)
+
+
+def _too_much(need: int, budget: int, used: str = "") -> str:
+    return (
+        f"needs {need:,} bytes of state{used}; the memory budget is {budget:,} bytes. Probe fewer "
+        "layers, pool positions, raise it with Probe(memory_budget=...)"
+    )
 
 
 def takes_part(analyzer: Analyzer, phase: Phase) -> bool:

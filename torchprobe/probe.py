@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
 from torchprobe import compat
-from torchprobe.compute import compute
+from torchprobe.compute import compute, joined
 from torchprobe.configured import configured
 from torchprobe.errors import AttachError, CompileError, EmptyStateError, SettingError
 from torchprobe.hooks import HookManager
@@ -24,7 +24,7 @@ from torchprobe.selection import Selector, select
 from torchprobe.stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from torch import nn
@@ -69,7 +69,8 @@ class Probe:
             while attached ("eager"), or drop all compiled code of the process so that it is
             compiled again ("reset").
         memory_budget: bytes of state that all analyzers together may need, half of the machine's
-            memory by default.
+            memory by default. Where all layers would need more, `run` takes them in turns, each
+            with its own passes over the loaders; where that cannot be done, it is an error.
 
     Raises:
         LayerNotFoundError: a layer or analyzer does not exist; says what it may have meant.
@@ -135,6 +136,7 @@ class Probe:
         self._stream.class_names = names
         self._phase = ("fit", 0)
         self._phases: list[tuple[str, int]] = []
+        self._finished: list[Results] = []
 
     @property
     def attached(self) -> bool:
@@ -298,13 +300,30 @@ class Probe:
             raise SettingError("run() needs a loader: probe.run(loader) or run(fit=..., score=...)")
         phases = self._plan(loaders)
         self.reset()
+        again = not any(isinstance(loader, Iterator) for loader in loaders.values())
+        self._stream.forks.turns.allowed = again
         where = torch.device(device) if device is not None else device_of(self.model)
-        with all_generators_kept(where), eval_mode(self.model), torch.no_grad(), self:
-            for split, number in phases:
-                self._enter_phase(split, number)
-                batches = _limited(loaders[split], max_batches, progress, split)
-                self._run_phase(batches, split, where, unpack)
+        with all_generators_kept(where), eval_mode(self.model), torch.no_grad():
+            while phases:
+                with self:
+                    for split, number in phases:
+                        self._enter_phase(split, number)
+                        told = f"probe {split}{self._stream.forks.turns}"
+                        batches = _limited(loaders[split], max_batches, progress, told)
+                        self._run_phase(batches, split, where, unpack)
+                phases = phases if self._next_turn() else []
         return self.results()
+
+    def _next_turn(self) -> bool:
+        """Keep what was found and begin again with the layers that wait, if there are any."""
+        forks = self._stream.forks
+        turns = forks.turns.next()
+        if turns is None:
+            return False
+        finished = [*self._finished, self._found()]
+        self.reset()
+        self._finished, self._stream.forks.turns = finished, turns
+        return True
 
     def _plan(self, loaders: Mapping[str, Iterable[Any]]) -> list[tuple[str, int]]:
         """The passes to be made: "fit" as often as needed, then every other split once."""
@@ -314,7 +333,7 @@ class Probe:
                 raise SettingError(
                     f"{split}={loader!r} is not a loader: it cannot be iterated over"
                 )
-        if passes > 1 and iter(loaders.get("fit", ())) is loaders.get("fit"):
+        if passes > 1 and isinstance(loaders.get("fit"), Iterator):
             raise SettingError(
                 f"an analyzer needs {passes} passes over the data, but fit= is an iterator that "
                 "can be read once; give a DataLoader or a list"
@@ -361,11 +380,22 @@ class Probe:
         Raises:
             EmptyStateError: nothing was recorded; says which layers never fired and why.
         """
+        turns, parts = self._stream.forks.turns, list(self._finished)
+        unreached = turns.waiting
+        if self._stream.discovering and parts:  # interrupted before this turn had begun
+            unreached += sorted(turns.now or ())
+        else:
+            parts.append(self._found())
+        return joined(parts, unreached)
+
+    def _found(self) -> Results:
+        """The results of the layers whose turn it is."""
         if self._stream.discovering:
             raise EmptyStateError(_nothing_seen(self.coverage))
         self._end_phase()
         with Sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
-            return compute(self._stream, self._phases)
+            alone = not self._finished and not self._stream.forks.turns.later
+            return compute(self._stream, self._phases, alone=alone)
 
     def __repr__(self) -> str:
         layers = len(self.selection.modules) + bool(self.selection.input)
@@ -386,8 +416,8 @@ def _class_names(given: Any) -> dict[str, Any]:
 
 
 def _limited(
-    loader: Iterable[Any], max_batches: int | None, progress: bool | None, split: str
-) -> Iterable[Any]:
+    loader: Iterable[Any], max_batches: int | None, progress: bool | None, told: str
+) -> Iterator[Any]:
     """At most so many batches, with a progress bar."""
     from itertools import islice
 
@@ -398,7 +428,11 @@ def _limited(
         loader = islice(loader, max_batches)
         total = max_batches if total is None else min(total, max_batches)
     hidden = None if progress is None else not progress  # None: hidden unless on a terminal
-    return tqdm(loader, total=total, desc=f"probe {split}", unit="batch", disable=hidden)
+    # not tqdm(loader): it asks for an iterator once more, and a DataLoader starts its workers twice
+    with tqdm(total=total, desc=told, unit="batch", disable=hidden) as bar:
+        for batch in loader:
+            yield batch
+            bar.update()
 
 
 def _nothing_seen(coverage: Coverage) -> str:

@@ -333,9 +333,10 @@ class Stream:
         """All axes are known now: make every fork, so that refusals come before any data."""
         with self._lock, Sandbox(torch.device("cpu")):
             try:
-                for item in current.waiting:
-                    layer = self._layer(item)
-                    labels = self._labels(current, item, layer)
+                met = [(self._layer(item), item) for item in current.waiting]
+                said = [(layer, self._labels(current, item, layer)) for layer, item in met]
+                self.forks.take_turns(said)
+                for layer, labels in said:
                     self.forks.listeners(current.phase, layer, labels)
                 network = self._network(current)
                 if network is not None and self.forks.of_network:
