@@ -198,7 +198,7 @@ def _rules() -> dict[str, _RuleFunction]:
         "TransformerDecoderLayer TransformerDecoder Transformer": _transformer,
     }
     for dims in _SPATIAL:
-        sure = f"Conv{dims}d ConvTranspose{dims}d InstanceNorm{dims}d"
+        sure = f"Conv{dims}d ConvTranspose{dims}d InstanceNorm{dims}d LazyInstanceNorm{dims}d"
         usual = (
             f"MaxPool{dims}d MaxUnpool{dims}d AvgPool{dims}d LPPool{dims}d Dropout{dims}d "
             f"FractionalMaxPool{dims}d AdaptiveMaxPool{dims}d AdaptiveAvgPool{dims}d "

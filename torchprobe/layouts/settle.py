@@ -78,11 +78,14 @@ def _other_names(axis: Axis) -> list[Label]:
 
 
 def _fill(labels: list[Label | None], axes: Sequence[Axis], rule: Rule) -> None:
-    """Usual names for what is unknown, those first that stand in front."""
+    """Usual names for what is unknown: channels where they usually are, the rest in order."""
     free = [name for name in rule.usual if name and name not in _names(labels)]
     for at, label in enumerate(labels):
         if label is None and free and not contradictions([axes[at]]):
-            labels[at] = Label(free.pop(0), Strength.USUAL)
+            in_place = rule.usual[at] == "channel" and "channel" in free
+            name = "channel" if in_place else free[0]
+            free.remove(name)
+            labels[at] = Label(name, Strength.USUAL)
 
 
 def _find_lone_sample(labels: list[Label | None], axes: Sequence[Axis]) -> None:
