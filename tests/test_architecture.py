@@ -18,9 +18,9 @@ FLOORS = [
     "errors version wording options",
     "axes accumulators numerics storage documents tables compat sandbox naming patterns "
     "outputs sample_ids",
-    "fields result results archive layer batch network analyzer labels groupings",
+    "fields result results archive layer batch network analyzer labels groupings objective",
     "hookspecs registry discovery plugins selection layouts positions",
-    "loading coverage gradients hooks turns forks stream distributed",
+    "loading coverage gradients sensitivity hooks turns forks stream distributed",
     "compute configured probe layer_table optimal_input",
     "callbacks plotting report",
     "testing cli __main__",

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "backward_running",
+    "base_of",
     "call_depth",
     "is_compiled",
     "is_compiling",
     "run_operation",
     "unsafe_context",
     "unsafe_tensor",
+    "version_of",
 ]
 
 _COMPOSITE = "CompositeImplicitAutograd"
@@ -71,6 +73,17 @@ def unsafe_tensor(tensor: Tensor) -> str:
     if isinstance(tensor, FakeTensor):
         return "fake tensor"
     return ""
+
+
+def base_of(tensor: Tensor) -> Tensor | None:
+    """The tensor that this one is a view of."""
+    base: Tensor | None = tensor._base  # noqa: SLF001
+    return base
+
+
+def version_of(tensor: Tensor) -> int:
+    """How often this tensor's memory has been written to in place."""
+    return tensor._version  # noqa: SLF001
 
 
 def is_compiled(module: nn.Module) -> bool:

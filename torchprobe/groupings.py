@@ -37,7 +37,7 @@ def predicted(*, output: str | int | None = None, dim: int | None = None) -> Gro
     """
 
     def compute(outputs: Any, _: Labels) -> Tensor:
-        return _argmax(_scores(outputs, output), dim)
+        return _argmax(scores_of(outputs, output), dim)
 
     return compute
 
@@ -61,7 +61,7 @@ def correct(
                 f"correct() compares predictions with labels {labels!r}, which this batch does "
                 f"not have; it has {', '.join(map(repr, given.labels)) or 'none'}"
             )
-        guess, truth = _argmax(_scores(outputs, output), dim).cpu(), given.labels[labels]
+        guess, truth = _argmax(scores_of(outputs, output), dim).cpu(), given.labels[labels]
         if guess.shape != truth.shape:
             raise LabelError(
                 f"predictions have shape {tuple(guess.shape)} but labels {labels!r} "
@@ -107,8 +107,8 @@ def of_layer(layer: str, compute: Callable[[LayerBatch, Labels], object]) -> Gro
     return OfLayer(layer, compute)
 
 
-def _scores(outputs: Any, part: str | int | None) -> Tensor:
-    """The tensor of scores in a model's output."""
+def scores_of(outputs: Any, part: str | int | None) -> Tensor:
+    """The tensor of scores in a model's output, as it is, with its gradients."""
     if isinstance(part, str) and hasattr(outputs, part):
         outputs = getattr(outputs, part)
     elif part is not None:
@@ -117,13 +117,15 @@ def _scores(outputs: Any, part: str | int | None) -> Tensor:
         outputs = outputs["logits"]
     elif hasattr(outputs, "logits"):
         outputs = outputs.logits
-    found = next((leaf.tensor for leaf in leaves(outputs) if leaf.tensor is not None), None)
+    parts = list(leaves(outputs))
+    found = next((leaf.tensor for leaf in parts if leaf.tensor is not None), None)
     if found is None:
+        holds = "".join(f", {leaf.problem}" for leaf in parts if leaf.problem)
         raise LabelError(
-            f"no scores in the model's output ({type(outputs).__name__}); say where they are: "
-            "predicted(output='logits') or predicted(output=0)"
+            f"no scores in the model's output ({type(outputs).__name__}{holds}); say where they "
+            "are: predicted(output='logits') or predicted(output=0)"
         )
-    return found.detach()
+    return found
 
 
 def _argmax(scores: Tensor, dim: int | None) -> Tensor:
@@ -132,4 +134,4 @@ def _argmax(scores: Tensor, dim: int | None) -> Tensor:
             f"scores have shape {tuple(scores.shape)}; say which axis holds the classes: "
             "predicted(dim=-1) for [sample, time, class]"
         )
-    return torch.argmax(scores, 1 if dim is None else dim)
+    return torch.argmax(scores.detach(), 1 if dim is None else dim)
