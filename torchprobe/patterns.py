@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 __all__ = ["Pattern"]
@@ -30,17 +30,19 @@ class Pattern:
     """Part of the output, ``""`` for all of it."""
     call: int | None = None
     """Which call of one forward pass, counted from 0; None for every call."""
-    exclude: bool = field(default=False)
+    exclude: bool = False
+    literal: bool = False
+    """Whether the name is taken as it stands, stars and all."""
 
     @classmethod
     def parse(cls, text: str, names: frozenset[str] = frozenset()) -> Pattern:
         """The pattern written as ``text``; what is a name as it stands is that name."""
         if text in names:
-            return cls(text, text)
+            return cls(text, text, literal=True)
         exclude = text.startswith("!")
         body = text[1:] if exclude else text
         if body in names:
-            return cls(text, body, exclude=exclude)
+            return cls(text, body, exclude=exclude, literal=True)
         match = _TAIL.fullmatch(body)
         assert match is not None
         call = match["call"]
@@ -58,7 +60,7 @@ class Pattern:
     @property
     def is_glob(self) -> bool:
         """Whether the name may stand for several layers."""
-        return "*" in self.name or "?" in self.name
+        return not self.literal and ("*" in self.name or "?" in self.name)
 
     @property
     def is_whole(self) -> bool:
