@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from torchprobe import Field
+from torchprobe.errors import EmptyStateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
-    from torchprobe.accumulators import Confusion
+    from torchprobe.accumulators import Confusion, Counts
+    from torchprobe.errors import TorchprobeError
 
-__all__ = ["Scored", "listed", "missing", "of_split", "scored"]
+__all__ = ["Findings", "Scorer", "count_accuracy", "listed", "of_split", "refuse_early", "scored"]
+
+
+@dataclass
+class Findings:
+    """What a result is made of."""
+
+    coords: dict[str, tuple[str, ...]]
+    fields: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class Scorer(Protocol):
+    """An analyzer that predicts classes."""
+
+    control: str | None
+    confusions: dict[str, Confusion]
+    control_right: dict[str, Counts]
+    """Whether the control is right; where there is one."""
+
+    def class_names(self, groups: Tensor | Iterable[int]) -> tuple[str, ...]:
+        """Names of labels."""
+
 
 HELD_OUT = "score"
 """The split whose accuracy needs no further name."""
@@ -102,15 +127,65 @@ def scored(confusion: Confusion, classes: NDArray[np.int64]) -> Scored | None:
     return Scored(matrix, rows, tuple(labels[strange].tolist()), int(every[strange].sum()))
 
 
-def missing(split: str, also: str = "") -> str:
-    """What to say of a split that was not seen."""
+def count_accuracy(
+    found: Findings,
+    scorer: Scorer,
+    labels: Tensor,
+    split: str,
+    no_control: str = "",
+    also: str = "",
+) -> None:
+    """Add a split's accuracy and that of the control, or say why they are missing.
+
+    Args:
+        found: what to add to.
+        scorer: the analyzer.
+        labels: the classes of the fit, ascending [class].
+        split: whose rows.
+        no_control: why there is no control though it was asked for.
+        also: what else is missing with the accuracy.
+    """
+    counted = scored(scorer.confusions[split], labels.numpy())
+    if counted is None:
+        found.notes.append(_missing(split, also))
+        return
+    found.fields |= counted.fields(split)
+    strange = scorer.class_names(counted.strange)
+    found.notes += counted.notes(split, found.coords["class"], strange)
+    if scorer.control is None:
+        return
+    if not scorer.control_right[split].state:
+        found.notes.append(f"{of_split('control_accuracy', split)!r} is missing: {no_control}")
+        return
+    control = float(scorer.control_right[split].fraction)
+    found.fields |= {
+        of_split("control_accuracy", split): Field("", control, range=(0, 1)),
+        of_split("accuracy_above_control", split): counted.accuracy - control,
+    }
+
+
+def refuse_early(split: str, problem: TorchprobeError | None) -> None:
+    """Raise where a split came before the fit; another problem is for `compute` to tell.
+
+    Raises:
+        EmptyStateError: no data of "fit" was seen.
+    """
+    if problem is None or isinstance(problem, EmptyStateError):
+        raise EmptyStateError(
+            f"split {split!r} came before the data of 'fit' that the classes are learned from; "
+            "show 'fit' first"
+        )
+
+
+def _missing(split: str, also: str = "") -> str:
+    name = of_split("accuracy", split)
     if split == "fit":
         return (
-            f"{of_split('accuracy', split)!r} is missing: it takes another look at the data of "
-            "'fit'; call probe.next_pass() and show it again, or leave 'fit' out of scored="
+            f"{name!r}{also} is missing: it takes another look at the data of 'fit'; call "
+            "probe.next_pass() and show it again, or leave 'fit' out of scored="
         )
     return (
-        f"{of_split('accuracy', split)!r}{also} is missing: no data of split {split!r} was seen; "
+        f"{name!r}{also} is missing: no data of split {split!r} was seen; "
         f"probe.run(fit=..., {split}=...) or probe.batch(split={split!r}) shows some"
     )
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from torchprobe import Analyzer
 from torchprobe.accumulators import Confusion, Counts, GroupMeans, Mean, WithinScatter
-from torchprobe.errors import EmptyStateError, TorchprobeError
+from torchprobe.errors import TorchprobeError
 from torchprobe_lda import description
+from torchprobe_lda.accuracies import refuse_early
 from torchprobe_lda.control import BINS, row_bins
 from torchprobe_lda.fields import findings
 from torchprobe_lda.fit import Fit, Priors, fit, fourth_powers, with_control
@@ -142,6 +143,7 @@ class LDA(Analyzer):
         self.confusions = {split: Confusion() for split in self.scored}
         if self.shrinkage == "ledoit_wolf":
             self.fourth = Mean(())
+        self.control_right: dict[str, Counts] = {}
         if self.control is not None:
             self.bins = GroupMeans(layer.channels)
             self.control_right = {split: Counts(()) for split in self.scored}
@@ -187,16 +189,14 @@ class LDA(Analyzer):
     def _use(self, batch: LayerBatch) -> None:
         """Predict the rows of a batch."""
         if self._fit is None:
-            if self._problem is None or isinstance(self._problem, EmptyStateError):
-                raise EmptyStateError(
-                    f"split {batch.split!r} came before the data of 'fit' that the classes are "
-                    "learned from; show 'fit' first"
-                )
+            refuse_early(batch.split, self._problem)
             return
         self._fit = self._fit.to(batch.rows().device)
         points = self._fit.discriminant.points(batch.rows())
         if batch.split in self.confusions:
-            self.confusions[batch.split].update(batch.groups, self._fit.predicted(points))
+            self.confusions[batch.split].update(
+                batch.groups, self._fit.discriminant.nearest(points)
+            )
             self._use_control(batch)
         if batch.split == self.described:
             description.update(self.description, batch, points, len(self._fit.labels))

@@ -7,7 +7,8 @@ classes there are and how common each is, one pass over the data fits the contro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from torchprobe import LayerBatch
 
-__all__ = ["BINS", "ROWS", "class_of_bin", "class_statistics", "row_bins"]
+__all__ = ["BINS", "ROWS", "Control", "class_of_bin", "class_statistics", "row_bins"]
 
 Array: TypeAlias = "NDArray[np.float64]"
 
@@ -86,7 +87,34 @@ def class_statistics(
     return rows, members @ means / np.maximum(rows, 1)[:, np.newaxis]
 
 
-def indices(classes: NDArray[np.intp], bins: Tensor) -> Tensor:
-    """The control's class of each row, as an index: int64 [row], -1 where there is none."""
-    table = torch.from_numpy(np.append(classes, -1))  # a bin of -1 takes the last
-    return table[bins]
+class Predictor(Protocol):
+    """What tells classes apart."""
+
+    def predicted(self, rows: Tensor) -> Tensor:
+        """The class of each row [row, channel]: int64 [row]."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same where some rows are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Control:
+    """A probe fitted to labels that mean nothing."""
+
+    predictor: Predictor
+    class_of_bin: NDArray[np.intp]
+
+    def right(self, rows: Tensor, bins: Tensor) -> Tensor:
+        """Whether the control's class of each row is predicted: bool [row that has a bin]."""
+        have = bins >= 0
+        found = self.predictor.predicted(rows[have.to(rows.device)])
+        return found.cpu() == classes_of(bins[have], self.class_of_bin)
+
+    def to(self, device: torch.device) -> Self:
+        """The same where some rows are."""
+        return replace(self, predictor=self.predictor.to(device))
+
+
+def classes_of(bins: Tensor, class_of_bin: NDArray[np.intp]) -> Tensor:
+    """The control's class of each row, as an index: int64 [row], for bins from 0 [row]."""
+    return torch.from_numpy(class_of_bin)[bins]

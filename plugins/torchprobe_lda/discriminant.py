@@ -30,9 +30,11 @@ class Discriminant:
     """μ, the classes' means in the space: float64 [class, component]"""
     intercepts: Tensor
     """ln π_k − ½‖μ_k‖²: float64 [class]"""
+    classes: Tensor
+    """What the classes are called, ascending: int64 [class]"""
 
     @classmethod
-    def of(cls, solution: LdaSolution) -> Self:
+    def of(cls, solution: LdaSolution, classes: Tensor) -> Self:
         """A solution as tensors."""
         centroids = torch.from_numpy(solution.centroids)
         priors = torch.from_numpy(solution.priors)
@@ -41,6 +43,7 @@ class Discriminant:
             torch.from_numpy(solution.scalings),
             centroids,
             priors.log() - centroids.square().sum(1) / 2,
+            classes,
         )
 
     def to(self, device: torch.device) -> Self:
@@ -53,6 +56,11 @@ class Discriminant:
         """Rows, float64 [row, channel], in the space: [row, component]."""
         return (rows - self.origin) @ self.scalings
 
-    def classes(self, points: Tensor) -> Tensor:
-        """The class with the highest score, as an index: int64 [row]."""
-        return torch.addmm(self.intercepts, points, self.centroids.mT).argmax(1)
+    def nearest(self, points: Tensor) -> Tensor:
+        """The class with the highest score at each point [row, component]: int64 [row]."""
+        scores = torch.addmm(self.intercepts, points, self.centroids.mT)
+        return self.classes[scores.argmax(1)]
+
+    def predicted(self, rows: Tensor) -> Tensor:
+        """The class of each row [row, channel]: int64 [row]."""
+        return self.nearest(self.points(rows))

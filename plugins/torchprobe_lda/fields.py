@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from torchprobe.numerics import (
     mean_spectrum,
     singular_values_from_gram,
 )
-from torchprobe_lda.accuracies import Scored, listed, missing, of_split, scored
+from torchprobe_lda.accuracies import Findings, count_accuracy, listed, scored
 from torchprobe_lda.description import MARKS, SUBSETS, spectra_fit
 
 if TYPE_CHECKING:
@@ -28,22 +27,14 @@ if TYPE_CHECKING:
 __all__ = ["findings"]
 
 
-@dataclass
-class Findings:
-    """What a result is made of."""
-
-    coords: dict[str, tuple[str, ...]]
-    fields: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
 def findings(lda: LDA, fit: Fit) -> Findings:
     """Everything that the state of a fork says, given the space solved for."""
     names = lda.class_names(fit.labels)
     found = Findings({"class": names, "predicted": names})
     _space(found, lda, fit)
     for split in lda.scored:
-        _accuracy(found, lda, fit, split)
+        also = " with all that describes this split" if split == lda.described else ""
+        count_accuracy(found, lda, fit.labels, split, fit.no_control, also)
     if lda.described is not None:
         _description(found, lda, fit)
     return found
@@ -107,32 +98,6 @@ def _turn(lda: LDA, fit: Fit) -> Array:
     if not lda.orthonormal:
         return np.eye(scalings.shape[1])
     return np.asarray(np.linalg.lstsq(scalings, fit.solution.orthonormal_basis())[0])
-
-
-# -- accuracies
-
-
-def _accuracy(found: Findings, lda: LDA, fit: Fit, split: str) -> None:
-    counted = scored(lda.confusions[split], fit.labels.numpy())
-    if counted is None:
-        also = " with all that describes this split" if split == lda.described else ""
-        found.notes.append(missing(split, also))
-        return
-    found.fields |= counted.fields(split)
-    found.notes += counted.notes(split, found.coords["class"], lda.class_names(counted.strange))
-    if lda.control is not None:
-        _control(found, lda, fit, counted, split)
-
-
-def _control(found: Findings, lda: LDA, fit: Fit, counted: Scored, split: str) -> None:
-    if fit.control is None:
-        found.notes.append(f"{of_split('control_accuracy', split)!r} is missing: {fit.no_control}")
-        return
-    accuracy = float(lda.control_right[split].fraction)
-    found.fields |= {
-        of_split("control_accuracy", split): Field("", accuracy, range=(0, 1)),
-        of_split("accuracy_above_control", split): counted.accuracy - accuracy,
-    }
 
 
 # -- the description
@@ -219,13 +184,13 @@ def _sample(found: Findings, lda: LDA, fit: Fit) -> None:
     rows, marks = kept["sample"].rows.double().cpu().split([len(fit.solution.origin), MARKS], 1)
     fit = fit.to(rows.device)
     points = fit.discriminant.points(rows)
-    right = fit.discriminant.classes(points).numpy()[seen] == at
+    right = fit.discriminant.nearest(points) == kept["sample"].labels
     network, separable = marks.numpy().astype(np.int8)[seen].T
     found.fields |= {
         "points": ("point component", points.numpy()[seen] @ _turn(lda, fit)),
         "point_class": ("point", at),
         "point_id": ("point", kept["sample"].ids.numpy()[seen]),
-        "point_right": ("point", right.astype(np.int8)),
+        "point_right": ("point", right.numpy()[seen].astype(np.int8)),
         "point_network": ("point", network),
         "point_separable": ("point", separable),
     }

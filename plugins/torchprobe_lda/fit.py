@@ -11,7 +11,7 @@ import torch
 
 from torchprobe.errors import InsufficientDataError, SettingError
 from torchprobe.numerics import solve_lda
-from torchprobe_lda.control import class_of_bin, class_statistics, indices
+from torchprobe_lda.control import Control, class_of_bin, class_statistics
 from torchprobe_lda.discriminant import Discriminant
 
 if TYPE_CHECKING:
@@ -27,30 +27,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Control", "Fit", "Priors", "fit", "fourth_powers", "with_control"]
+__all__ = ["Fit", "Priors", "fit", "fourth_powers", "with_control"]
 
 Priors: TypeAlias = "Literal['data', 'uniform'] | Mapping[str, float]"
-
-
-@dataclass(frozen=True, eq=False)
-class Control:
-    """The same kind of probe, fitted to labels that mean nothing."""
-
-    discriminant: Discriminant
-    known: Tensor
-    """Which of the classes the discriminant tells apart, as indices [class of the control]."""
-    class_of_bin: NDArray[np.intp]
-
-    def right(self, rows: Tensor, bins: Tensor) -> Tensor:
-        """Whether each row's control class is predicted: bool [row that has a bin]."""
-        have = bins >= 0
-        rows = rows[have.to(rows.device)]
-        found = self.known[self.discriminant.classes(self.discriminant.points(rows)).cpu()]
-        return found == indices(self.class_of_bin, bins[have])
-
-    def to(self, device: torch.device) -> Self:
-        """The same where some rows are."""
-        return replace(self, discriminant=self.discriminant.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +38,14 @@ class Fit:
 
     solution: LdaSolution
     discriminant: Discriminant
-    labels: Tensor
-    """The labels of its classes, ascending: int64 [class]."""
     control: Control | None = None
     no_control: str = ""
     """Why there is none though it was asked for."""
 
-    def predicted(self, points: Tensor) -> Tensor:
-        """The label of the class that points [row, component] are nearest to: int64 [row]."""
-        return self.labels.to(points.device)[self.discriminant.classes(points)]
+    @property
+    def labels(self) -> Tensor:
+        """The labels of its classes, ascending: int64 [class], on the CPU."""
+        return self.discriminant.classes.cpu()
 
     def to(self, device: torch.device) -> Self:
         """The same where some rows are."""
@@ -112,7 +90,7 @@ def fit(
         shrinkage=shrinkage,
         fourth=None if fourth is None else _sum(fourth),
     )
-    return Fit(solution, Discriminant.of(solution), scatter.groups)
+    return Fit(solution, Discriminant.of(solution, scatter.groups))
 
 
 def with_control(found: Fit, scatter: WithinScatter, bins: GroupMeans, dof: Dof) -> Fit:
@@ -137,7 +115,7 @@ def _control(scatter: WithinScatter, bins: GroupMeans, dof: Dof, shrinkage: floa
     )
     within = _less(_numpy(scatter.total), counts, means)
     solution = solve_lda(counts, means, within, dof=dof, shrinkage=shrinkage or None)
-    return Control(Discriminant.of(solution), torch.from_numpy(solution.classes), classes)
+    return Control(Discriminant.of(solution, torch.from_numpy(solution.classes)), classes)
 
 
 def _less(total: Any, counts: Array, means: Array) -> Array:
