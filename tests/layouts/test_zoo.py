@@ -54,6 +54,14 @@ def test_every_layer_has_its_axes(name, mode):
     assert difference(name, DISTINCT, mode) == {}
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ZOO)
+def test_every_layer_has_its_axes_on_a_gpu(name, mode):
+    with torch.device("cuda"):
+        assert difference(name, DISTINCT, mode) == {}
+
+
 @pytest.mark.parametrize("name", ZOO)
 @settings(max_examples=8, derandomize=True, deadline=None)
 @given(sizes=st.builds(Sizes, st.integers(1, 4), st.integers(1, 4), st.just(4)))

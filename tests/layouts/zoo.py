@@ -165,7 +165,7 @@ def lstm_cell_loop(s):
 @case
 def packed(s):
     def forward(m, x):
-        lengths = torch.tensor([s.t] * s.b)
+        lengths = [s.t] * s.b
         packed = nn.utils.rnn.pack_padded_sequence(m.emb(x), lengths, batch_first=True)
         return m.rnn(packed)[0]
 
