@@ -20,7 +20,7 @@ FLOORS = [
     "outputs sample_ids",
     "fields result results archive layer batch network analyzer labels groupings objective",
     "hookspecs registry discovery plugins selection layouts positions",
-    "loading coverage gradients sensitivity hooks turns forks stream distributed",
+    "loading coverage gradients sensitivity waiting hooks turns forks stream distributed",
     "compute configured probe layer_table optimal_input",
     "callbacks plotting report",
     "testing cli __main__",

@@ -14,6 +14,7 @@ from torchprobe.layer import Layer
 from torchprobe.layer_table import layers
 from torchprobe.loading import Batch, unpack
 from torchprobe.network import Network, NetworkBatch
+from torchprobe.objective import Objective
 from torchprobe.plugins import plugins
 from torchprobe.probe import Probe
 from torchprobe.results import Field, Result, Results, load
@@ -29,6 +30,7 @@ __all__ = [
     "LayerBatch",
     "Network",
     "NetworkBatch",
+    "Objective",
     "Probe",
     "Result",
     "Results",

@@ -50,6 +50,9 @@ class Analyzer:
     scope: ClassVar[str] = "layer"
     """"layer": one copy for each layer, fed with `LayerBatch`. "network": one copy for all layers,
     fed with `NetworkBatch`, for methods that run the model themselves; `start` gets a `Network`."""
+    signals: ClassVar[tuple[str, ...]] = ("activations",)
+    """What it is fed with: "activations", and "gradients" of the probe's objective where it reads
+    `LayerBatch.gradients`; asking costs a backward pass for each batch."""
     needs_labels: ClassVar[bool] = False
     """Whether it reads labels; if so it is forked per grouping and refused where there are none."""
     passes: int = 1
@@ -246,4 +249,9 @@ def check_analyzer_class(cls: type[Analyzer]) -> None:
     if cls.scope not in ("layer", "network"):
         raise PluginError(
             f"analyzer {cls.name!r} has scope {cls.scope!r}; choose 'layer' or 'network'"
+        )
+    if not set(cls.signals) <= {"activations", "gradients"}:
+        raise PluginError(
+            f"analyzer {cls.name!r} has signals {cls.signals!r}; a tuple of 'activations' and "
+            "'gradients'"
         )

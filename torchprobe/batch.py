@@ -34,6 +34,7 @@ class _Values:
         self.labels = labels
         self.nonfinite = nonfinite
         self.n_nonfinite = 0
+        self.gradients: Tensor | None = None
         self.pooled: dict[str, _Values] = {}
         self.shape = (canonical.shape[0], *canonical.shape[2:])  # [sample, *positions]
 
@@ -153,9 +154,12 @@ class LayerBatch:
         split: str = "fit",
         number: int = 0,
         nonfinite: str = "ignore",
+        gradients: Tensor | None = None,
     ) -> None:
         canonical = layer.axes.canonical(values.detach())
         self._values = _Values(layer, canonical, labels, nonfinite)
+        if gradients is not None:
+            self._values.gradients = layer.axes.canonical(gradients.detach())
         self.split = split
         """Which data this is: "fit", "score", ..."""
         self.number = number
@@ -179,6 +183,35 @@ class LayerBatch:
     def values(self) -> Tensor:
         """As delivered: [sample, channel, *positions], the model's dtype, padding included."""
         return self._values.canonical
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether the objective's gradients came with the values."""
+        return self._values.gradients is not None
+
+    @property
+    def gradients(self) -> Tensor:
+        """Of the objective with respect to `values`, in the same order and shape.
+
+        Raises:
+            SettingError: there are none, or positions were pooled: gradients are of single values.
+        """
+        if self._values.gradients is None:
+            raise SettingError(
+                f"layer {self.layer.name!r} came without gradients; an analyzer that reads them "
+                'says signals = ("activations", "gradients") and positions = "each"'
+            )
+        return self._values.gradients
+
+    def gradient_rows(self) -> Tensor:
+        """Float64 [row, channel]: the gradients of `rows`.
+
+        Raises:
+            SettingError: there are none.
+        """
+        rows = _float64_rows(self.gradients)
+        kept = self._values.kept
+        return self._values.select(rows if kept is None else rows[kept.to(rows.device)])
 
     @property
     def given(self) -> Labels:

@@ -75,6 +75,11 @@ class Forks:
 
     # -- who listens
 
+    def want(self, signal: str, phase: Phase) -> bool:
+        """Whether an analyzer that takes part in a phase asks for a signal."""
+        each = self.analyzers.values()
+        return any(signal in one.signals and takes_part(one, phase) for one in each)
+
     def listeners(
         self, phase: Phase, layer: Layer | Network, labels: Labels
     ) -> list[tuple[Key, Analyzer]]:

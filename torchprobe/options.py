@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torchprobe.errors import SettingError
 
@@ -30,6 +31,7 @@ class Options:
     on_error: str = "disable"
     compile: str = "error"
     memory_budget: int | None = None
+    objective: Any = None
 
     def __post_init__(self) -> None:
         for option, allowed in _CHOICES.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import numbers
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,6 +32,13 @@ class Leaf(NamedTuple):
     """Axes that the container itself implies."""
     problem: str = ""
     """Why there is no tensor."""
+    source: Any = None
+    """What the model goes on with, where ``tensor`` is made from it."""
+
+    @property
+    def produced(self) -> Any:
+        """What the model itself goes on with."""
+        return self.tensor if self.source is None else self.source
 
 
 def leaves(output: object, path: str = "", depth: int = 0) -> Iterator[Leaf]:
@@ -75,7 +82,7 @@ def _parts(output: object) -> list[tuple[object, object]] | None:
 
 def _packed(packed: PackedSequence, path: str) -> Leaf:
     padded, lengths = pad_packed_sequence(packed, batch_first=True)
-    return Leaf(path, padded, lengths, "sample time channel")
+    return Leaf(path, padded, lengths, "sample time channel", source=packed)
 
 
 def _tensor(tensor: Tensor, path: str) -> Iterator[Leaf]:
@@ -85,11 +92,11 @@ def _tensor(tensor: Tensor, path: str) -> Iterator[Leaf]:
     elif tensor.is_nested:
         lengths = torch.tensor([len(part) for part in tensor.unbind()])
         padded = torch.nested.to_padded_tensor(tensor.detach(), 0.0)
-        yield Leaf(path, padded, lengths, "sample token channel")
+        yield Leaf(path, padded, lengths, "sample token channel", source=tensor)
     elif tensor.is_quantized:
         yield Leaf(path, tensor.dequantize())
     elif tensor.layout != torch.strided:
-        yield Leaf(path, tensor.to_dense())
+        yield Leaf(path, tensor.to_dense(), source=tensor)
     elif tensor.is_complex():
         yield Leaf(path, None, problem="complex values; probe torch.view_as_real of it")
     elif not tensor.is_floating_point():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -15,12 +16,14 @@ from torchprobe.errors import AttachError, CompileError, EmptyStateError, Settin
 from torchprobe.hooks import HookManager
 from torchprobe.labels import ClassNames, Labels
 from torchprobe.layouts import Layouts
-from torchprobe.loading import Batch, device_of, eval_mode, unpack
+from torchprobe.loading import Batch, device_of, eval_mode, moved, unpack
 from torchprobe.naming import canonical_names, input_name, root_name
+from torchprobe.objective import Objective
 from torchprobe.options import Options
 from torchprobe.plugins import plugins
 from torchprobe.sandbox import Sandbox, all_generators_kept
 from torchprobe.selection import Selector, select
+from torchprobe.sensitivity import differentiable
 from torchprobe.stream import Stream
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from torchprobe.coverage import Coverage
     from torchprobe.groupings import Grouping
     from torchprobe.layer import Layer
+    from torchprobe.objective import ObjectiveLike
     from torchprobe.results import Results
 
 __all__ = ["Probe"]
@@ -71,6 +75,9 @@ class Probe:
         memory_budget: bytes of state that all analyzers together may need, half of the machine's
             memory by default. Where all layers would need more, `run` takes them in turns, each
             with its own passes over the loaders; where that cannot be done, it is an error.
+        objective: what gradients are taken of, for analyzers that read them: the "predicted"
+            class's score, that of the "label", the number of a class, a function of (outputs,
+            labels) such as a loss, or an `Objective`, which says where the classes are.
 
     Raises:
         LayerNotFoundError: a layer or analyzer does not exist; says what it may have meant.
@@ -101,13 +108,15 @@ class Probe:
         on_error: str = "disable",
         compile: str = "error",  # noqa: A002 - the field's word
         memory_budget: int | None = None,
+        objective: ObjectiveLike = "predicted",
     ) -> None:
         self.model = model
         self.selection = select(model, layers)
         self.analyzers = configured(analyzers)
         self._axes, self._groupings = dict(axes or {}), dict(groupings or {})
         self._class_names = _class_names(class_names)
-        self._options = Options(calls, max_calls, nonfinite, on_error, compile, memory_budget)
+        aim = Objective.parse(objective)
+        self._options = Options(calls, max_calls, nonfinite, on_error, compile, memory_budget, aim)
         self._modules = canonical_names(model)
         self._hooks: HookManager | None = None
         self._stance: Any = None
@@ -276,11 +285,13 @@ class Probe:
         unpack: Callable[[Any], Batch] = unpack,
         **splits: Iterable[Any],
     ) -> Results:
-        """Run the model over a loader in eval mode, without gradients, and compute all results.
+        """Run the model over a loader in eval mode and compute all results.
 
-        Everything seen before is forgotten. The model's modes and all random generators are put
-        back afterwards. When interrupted (Ctrl-C, an error in the loader or model) the error goes
-        on to you, and `results` gives what was gathered, marked incomplete.
+        Nothing is recorded by autograd unless an analyzer asks for gradients; then inputs are
+        copied, and no parameter's gradient is computed. Everything seen before is forgotten. The
+        model's modes and all random generators are put back afterwards. When interrupted (Ctrl-C,
+        an error in the loader or model) the error goes on to you, and `results` gives what was
+        gathered, marked incomplete.
 
         Args:
             fit: what the loader yields is understood by `torchprobe.unpack`: inputs, (inputs,
@@ -355,12 +366,20 @@ class Probe:
                 with self.batch(
                     batch.labels, lengths=batch.lengths, mask=batch.mask, ids=batch.ids, split=split
                 ):
-                    batch.call(self.model, device)
+                    self._call(batch, device)
                 done += 1
         except BaseException as error:
             note = f"{split!r} ended after {done} batches: {type(error).__name__}"
             self.coverage.notes.append(note)
             raise
+
+    def _call(self, batch: Batch, device: torch.device) -> None:
+        """Call the model, recorded by autograd where gradients are wanted."""
+        if not self._stream.forks.want("gradients", self._phase):
+            batch.call(self.model, device)
+            return
+        with differentiable(self.model, moved(batch.inputs, device)) as inputs:
+            replace(batch, inputs=inputs).call(self.model, device)
 
     # -- asking
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,14 @@ from torchprobe.errors import SettingError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Origin", "differentiable", "sensitivities"]
+__all__ = ["Origin", "differentiable", "everything_recorded", "sensitivities"]
+
+
+_REENTRANT = (
+    "the model uses reentrant checkpointing, which cannot be differentiated at layers; use "
+    "torch.utils.checkpoint.checkpoint(..., use_reentrant=False), or switch checkpointing off "
+    "while probing"
+)
 
 
 class Origin:
@@ -53,8 +61,10 @@ class Origin:
         """The gradient at the value from the one at `point`, shaped like the padded value."""
         if self.view is not None and self.view.overwritten:
             found = self.view.seen_in(found)
+        if found.is_nested:
+            found = torch.nested.to_padded_tensor(found, 0.0)
         if self.packed is None:
-            return found
+            return found.to_dense() if found.layout != torch.strided else found
         padded, _ = pad_packed_sequence(self.packed._replace(data=found), batch_first=True)
         return padded
 
@@ -79,17 +89,15 @@ class _View:
         return same.as_strided(self.tensor.shape, self.tensor.stride(), offset)
 
 
-def sensitivities(
-    objective: Tensor, origins: Sequence[Origin], *, keep_graph: bool = False
-) -> list[Tensor | None]:
+def sensitivities(objective: Tensor, origins: Sequence[Origin]) -> list[Tensor | None]:
     """The gradient of an objective at every origin, None where it does not depend on it.
 
     One backward pass for all of them; no gradient of a parameter is computed, none is touched.
+    The graph is left for a backward pass of the user's own, except inside `differentiable`.
 
     Args:
         objective: one number.
         origins: where gradients are wanted.
-        keep_graph: leave the graph for a backward pass of the user's own.
 
     Raises:
         SettingError: nothing that the objective was made from can be differentiated, or the model
@@ -102,29 +110,54 @@ def sensitivities(
             "or parameters that require them; probe.run() sees to it. A model that detaches its "
             "output or returns integers cannot be differentiated"
         )
-    wanted = [each for each in origins if each.edge is not None]
-    points = [each.point() for each in wanted]
-    if not points:
-        return [None] * len(origins)
-    found = iter(_backward(objective, points, keep_graph=keep_graph))
-    gradients = [next(found) if each.edge is not None else None for each in origins]
+    if any(each.edge is None for each in origins) and _reentrant(objective):
+        raise SettingError(_REENTRANT)  # layers inside would seem cut off
+    points = [each.point() for each in origins if each.edge is not None]
+    found = iter(_backward(objective, points) if points else ())
+    gradients = [None if each.edge is None else next(found) for each in origins]
     return [
         None if gradient is None else origin.gradient(gradient)
         for origin, gradient in zip(origins, gradients, strict=True)
     ]
 
 
-def _backward(objective: Tensor, points: list[Any], *, keep_graph: bool) -> tuple[Any, ...]:
+def _backward(objective: Tensor, points: list[Any]) -> tuple[Any, ...]:
     try:
-        return torch.autograd.grad(objective, points, retain_graph=keep_graph, allow_unused=True)
+        keep = not everything_recorded()
+        return torch.autograd.grad(objective, points, retain_graph=keep, allow_unused=True)
     except RuntimeError as error:
         if "use_reentrant=True" not in str(error):
             raise
-        raise SettingError(
-            "the model uses reentrant checkpointing, which cannot be differentiated at layers; "
-            "use torch.utils.checkpoint.checkpoint(..., use_reentrant=False), or switch "
-            "checkpointing off while probing"
-        ) from error
+        raise SettingError(_REENTRANT) from error
+
+
+def _reentrant(objective: Tensor) -> bool:
+    """Whether reentrant checkpointing stands in the graph."""
+    nodes, known = [objective.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in known:
+            continue
+        if node.name() == "CheckpointFunctionBackward":
+            return True
+        known.add(node)
+        nodes += [before for before, _ in node.next_functions]
+    return False
+
+
+class _Scope(threading.local):
+    everything: bool = False
+
+
+_scope = _Scope()
+
+
+def everything_recorded() -> bool:
+    """Whether autograd records all that a model does, inside `differentiable` in this thread.
+
+    A value without gradients is then one that the model itself cut off.
+    """
+    return _scope.everything
 
 
 @contextmanager
@@ -134,7 +167,7 @@ def differentiable(model: nn.Module, inputs: Any) -> Iterator[Any]:
     Floating inputs are copies that require gradients. Where inputs are integers (tokens), frozen
     parameters require gradients meanwhile, or nothing would be recorded from the embedding on;
     none are computed for them. cuDNN's recurrent layers refuse gradients in eval mode: there
-    torch's own are used.
+    torch's own are used. Distributed wrappers do not wait for gradients of parameters.
 
     Raises:
         SettingError: inference mode is on, or parameters were made in it.
@@ -152,7 +185,12 @@ def differentiable(model: nn.Module, inputs: Any) -> Iterator[Any]:
     with ExitStack() as stack:
         if any(isinstance(each, nn.RNNBase) for each in model.modules()):
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        no_sync: Any = getattr(model, "no_sync", None)
+        if no_sync is not None:
+            stack.enter_context(no_sync())
         stack.enter_context(torch.enable_grad())
+        stack.callback(setattr, _scope, "everything", everything_recorded())
+        _scope.everything = True
         for parameter in frozen:
             stack.callback(parameter.requires_grad_, parameter.requires_grad)
             parameter.requires_grad_(True)

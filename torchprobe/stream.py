@@ -5,13 +5,11 @@ from __future__ import annotations
 import threading
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from torchprobe import compat
-from torchprobe.accumulators import Transaction
 from torchprobe.axes import Axes
 from torchprobe.batch import LayerBatch
 from torchprobe.coverage import Coverage, Seen
@@ -21,9 +19,11 @@ from torchprobe.groupings import OfLayer
 from torchprobe.labels import ClassNames, Labels
 from torchprobe.layer import Layer
 from torchprobe.network import Network, NetworkBatch, kept_inputs, shapes_of
-from torchprobe.outputs import Leaf, leaves
+from torchprobe.outputs import leaves
 from torchprobe.sample_ids import SampleIds
 from torchprobe.sandbox import Sandbox, unrecorded
+from torchprobe.sensitivity import Origin
+from torchprobe.waiting import Pass, Waiting, differentiate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from torchprobe.analyzer import Analyzer
-    from torchprobe.forks import Phase
     from torchprobe.groupings import Grouping
     from torchprobe.hooks import Call
     from torchprobe.layouts import Layouts
@@ -42,33 +41,6 @@ __all__ = ["Stream"]
 
 _LARGEST_PART = 256 << 20
 """Bytes of float64 rows handed over at once; a larger layer comes in several parts."""
-
-
-@dataclass
-class _Waiting:
-    """A value that is delivered when the outermost call has ended."""
-
-    name: str
-    path: str
-    call: int
-    module: nn.Module
-    leaf: Leaf
-    primary: bool
-
-
-@dataclass
-class _Pass:
-    """What belongs to one outermost call."""
-
-    labels: Labels
-    phase: Phase
-    waits: bool
-    transaction: Transaction = field(default_factory=Transaction)
-    waiting: list[_Waiting] = field(default_factory=list)
-    seen: dict[str, Seen] = field(default_factory=dict)
-    called: tuple[nn.Module, Any] | None = None
-    """The model and copies of its inputs, where an analyzer runs the model itself."""
-    skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Stream:
@@ -110,8 +82,10 @@ class Stream:
     def opened(self, call: Call) -> None:
         """An outermost call begins: a transaction."""
         said = getattr(self._said, "batch", None) or (Labels(names=self.class_names), "fit")
-        waits = self.discovering or bool(self.computed)
-        call.data = _Pass(said[0], (said[1], self.number), waits)
+        phase = said[1], self.number
+        gradients = self.forks.want("gradients", phase)
+        waits = self.discovering or bool(self.computed) or gradients
+        call.data = Pass(said[0], phase, waits, gradients)
 
     def entered(self, call: Call, name: str, module: nn.Module, inputs: Any) -> None:
         """A module is about to run: its inputs tell axes, the model's are a layer themselves."""
@@ -119,6 +93,7 @@ class Stream:
             self.layouts.enter(name, module, _tensors(inputs))
         if name != self.root or len(call.stack) > 1:
             return
+        call.data.whole = True
         self._warn_of_padding(call.data.labels, inputs[1])
         if self.forks.of_network:
             call.data.called = module, kept_inputs(inputs)
@@ -127,7 +102,7 @@ class Stream:
             first = next((leaf for leaf in found if leaf.tensor is not None), None)
             if first is not None:
                 leaf = first._replace(path="")
-                self._take(call.data, _Waiting(self.input, "", 0, module, leaf, True))
+                self._take(call.data, Waiting(self.input, "", 0, module, leaf, True))
 
     def _warn_of_padding(self, labels: Labels, kwargs: Mapping[str, Any]) -> None:
         """Once: the model is told of padding and the probe is not."""
@@ -156,7 +131,7 @@ class Stream:
             primary = True
             for leaf in found:
                 if self.selection.wants(name, leaf.path, index):
-                    self._take(call.data, _Waiting(name, leaf.path, index, module, leaf, primary))
+                    self._take(call.data, Waiting(name, leaf.path, index, module, leaf, primary))
                 primary = primary and leaf.tensor is None
 
     def recomputed(self, name: str, module: nn.Module, output: Any) -> None:
@@ -164,11 +139,13 @@ class Stream:
 
     def closed(self, call: Call, output: Any) -> None:
         """The outermost call has succeeded: deliver what waits and commit."""
-        current: _Pass = call.data
+        current: Pass = call.data
         try:
             self._compute_groupings(current, output)
             if self.discovering:
                 self._end_discovery(current)
+            if current.gradients:
+                differentiate(current, self.options.objective, output)
             while current.waiting:
                 self._deliver(current, current.waiting.pop(0))
             if self.forks.of_network:
@@ -191,31 +168,36 @@ class Stream:
 
     # -- from value to analyzers
 
-    def _take(self, current: _Pass, item: _Waiting) -> None:
+    def _take(self, current: Pass, item: Waiting) -> None:
         """Deliver at once, or keep a copy until the call has ended."""
         tensor = item.leaf.tensor
         reason = item.leaf.problem if tensor is None else compat.unsafe_tensor(tensor)
         if tensor is None or reason:
             current.skipped.append((self._layer_name(item), reason))
         elif current.waits:
-            item.leaf = item.leaf._replace(tensor=tensor.detach().clone())
+            if current.gradients:
+                item.origin = Origin(item.leaf.produced)
+            item.leaf = item.leaf._replace(tensor=tensor.detach().clone(), source=None)
             current.waiting.append(item)
         else:
             self._deliver(current, item)
 
-    def _deliver(self, current: _Pass, item: _Waiting) -> None:
+    def _deliver(self, current: Pass, item: Waiting) -> None:
         tensor = item.leaf.tensor
         assert tensor is not None
         layer = self._layer(item)
         seen = current.seen.setdefault(layer.name, Seen(item.name))
         seen.calls += 1
+        if item.note:
+            current.skipped.append((layer.name, item.note))
         with Sandbox(tensor.device), current.transaction:
             labels = self._labels(current, item, layer)
-            for part, part_labels in _parts(tensor, layer, labels):
+            for part, gradients, part_labels in _parts(tensor, item.gradient, layer, labels):
                 batch = LayerBatch(
                     layer,
                     part,
                     part_labels,
+                    gradients=gradients,
                     split=current.phase[0],
                     number=current.phase[1],
                     nonfinite=self.options.nonfinite,
@@ -225,7 +207,7 @@ class Stream:
                 seen.rows += batch.n_rows
                 seen.nonfinite += batch.n_nonfinite
 
-    def _deliver_network(self, current: _Pass, output: Any) -> None:
+    def _deliver_network(self, current: Pass, output: Any) -> None:
         """Hand a call of the model to the analyzers that run it themselves."""
         network = self._network(current)
         if network is None or current.called is None:
@@ -242,7 +224,7 @@ class Stream:
             for (key, fork), view in zip(listeners, views, strict=True):
                 self.forks.update(key, fork, view, current.transaction)
 
-    def _network(self, current: _Pass) -> Network | None:
+    def _network(self, current: Pass) -> Network | None:
         """The model with the layers met so far; None where it was not the model that was called."""
         layers = tuple(layer for name, layer in self.layers.items() if name != self.input)
         if current.called is None or not layers:
@@ -250,8 +232,10 @@ class Stream:
         model, inputs = current.called
         return Network(self.root, model, layers, shapes_of(inputs))
 
-    def _update_all(self, current: _Pass, batch: LayerBatch, *, primary: bool) -> None:
+    def _update_all(self, current: Pass, batch: LayerBatch, *, primary: bool) -> None:
         for key, fork in self.forks.listeners(current.phase, batch.layer, batch.given):
+            if "gradients" in fork.signals and not batch.has_gradients:
+                continue
             view = batch.view(key.grouping, fork.positions)
             misfit = self.forks.fits(key, view, primary=primary) if key.grouping else ""
             if misfit:
@@ -261,14 +245,14 @@ class Stream:
 
     # -- layers
 
-    def _layer_name(self, item: _Waiting) -> str:
+    def _layer_name(self, item: Waiting) -> str:
         if item.call == 0 or self.options.calls == "merge":
             return item.name + item.path
         if item.call >= self.options.max_calls:
             return f"{item.name}{item.path}@*"
         return f"{item.name}{item.path}@{item.call + 1}"
 
-    def _layer(self, item: _Waiting) -> Layer:
+    def _layer(self, item: Waiting) -> Layer:
         """The layer an item belongs to, with the axes of this batch's rank.
 
         Raises:
@@ -291,7 +275,7 @@ class Stream:
             )
         return layer
 
-    def _new_layer(self, name: str, item: _Waiting, shape: tuple[int, ...]) -> Layer:
+    def _new_layer(self, name: str, item: Waiting, shape: tuple[int, ...]) -> Layer:
         tensor = item.leaf.tensor
         assert tensor is not None
         merged = self.options.calls == "merge" or item.call >= self.options.max_calls
@@ -300,7 +284,7 @@ class Stream:
         kind = "" if item.name == self.input else type(item.module).__name__
         return Layer(name, Axes.parse(axes), shape, kind, tensor.dtype, tensor.device)
 
-    def _labels(self, current: _Pass, item: _Waiting, layer: Layer) -> Labels:
+    def _labels(self, current: Pass, item: Waiting, layer: Layer) -> Labels:
         labels, tensor = current.labels, item.leaf.tensor
         if labels.ids is None and tensor is not None:
             n = layer.axes.size(tensor.shape, "sample") if "sample" in layer.axes.names else 1
@@ -309,7 +293,7 @@ class Stream:
 
     # -- the end of a call
 
-    def _compute_groupings(self, current: _Pass, output: Any) -> None:
+    def _compute_groupings(self, current: Pass, output: Any) -> None:
         for name, compute in self.computed.items():
             with Sandbox(torch.device("cpu")):
                 seen = output
@@ -317,7 +301,7 @@ class Stream:
                     seen = self._delivered(current, compute.layer)
                 current.labels.add(name, compute(seen, current.labels))
 
-    def _delivered(self, current: _Pass, name: str) -> LayerBatch:
+    def _delivered(self, current: Pass, name: str) -> LayerBatch:
         """What a layer has delivered in this call, for a grouping that is computed from it."""
         for item in current.waiting:
             layer = self._layer(item)  # also of those before it: layers stand in order of execution
@@ -329,7 +313,7 @@ class Stream:
             f"deliver; it delivered {', '.join(self.layers) or 'nothing'}: add it to layers="
         )
 
-    def _end_discovery(self, current: _Pass) -> None:
+    def _end_discovery(self, current: Pass) -> None:
         """All axes are known now: make every fork, so that refusals come before any data."""
         with self._lock, Sandbox(torch.device("cpu")):
             try:
@@ -351,7 +335,7 @@ class Stream:
             self.follows_inputs = self.discovering = False
         self.discovered()
 
-    def _commit(self, current: _Pass) -> None:
+    def _commit(self, current: Pass) -> None:
         with self._lock:
             if current.transaction.pending:
                 with Sandbox(torch.device("cpu")):
@@ -364,7 +348,7 @@ class Stream:
             if current.labels.ids is not None:
                 self._ids.count(*current.phase, len(current.labels.ids))
 
-    def _forget(self, current: _Pass | None, reason: str) -> None:
+    def _forget(self, current: Pass | None, reason: str) -> None:
         if current is None:
             return
         current.waiting.clear()
@@ -389,14 +373,17 @@ def _tensors(inputs: Any) -> list[Tensor]:
     return [leaf.tensor for leaf in found if leaf.tensor is not None]
 
 
-def _parts(tensor: Tensor, layer: Layer, labels: Labels) -> Iterator[tuple[Tensor, Labels]]:
-    """A layer's values in parts of at most `_LARGEST_PART` bytes of float64."""
+def _parts(
+    tensor: Tensor, gradient: Tensor | None, layer: Layer, labels: Labels
+) -> Iterator[tuple[Tensor, Tensor | None, Labels]]:
+    """A layer's values and gradients in parts of at most `_LARGEST_PART` bytes of float64."""
     n_parts = -(-tensor.numel() * 8 // _LARGEST_PART)
     if n_parts <= 1 or "sample" not in layer.axes.names:
-        yield tensor, labels  # almost always
+        yield tensor, gradient, labels  # almost always
         return
     axis = layer.axes.index("sample")
     size = max(1, tensor.shape[axis] // n_parts)
     for start in range(0, tensor.shape[axis], size):
-        part = tensor.narrow(axis, start, min(size, tensor.shape[axis] - start))
-        yield part, labels.slice(start, start + size)
+        narrowed = axis, start, min(size, tensor.shape[axis] - start)
+        part = None if gradient is None else gradient.narrow(*narrowed)
+        yield tensor.narrow(*narrowed), part, labels.slice(start, start + size)
