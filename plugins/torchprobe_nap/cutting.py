@@ -1,0 +1,195 @@
+"""From a batch to the maps or windows that belong to its labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import torch
+from torch.nn import functional
+
+from torchprobe.accumulators import Groups
+from torchprobe.errors import LabelError, ShapeError
+from torchprobe_nap.sums import sum_maps, sum_windows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from torchprobe import LayerBatch
+    from torchprobe_nap.profile_sums import MapSums
+    from torchprobe_nap.windows import Windows
+
+__all__ = ["Edges", "cut_maps", "cut_windows", "labels_of"]
+
+Edges: TypeAlias = Literal["exclude", "partial", "zero"]
+
+
+def labels_of(batch: LayerBatch) -> Tensor:
+    """The labels as they were given: int64 [sample] or [sample, *positions].
+
+    Raises:
+        LabelError: there are none, or they are not for these samples.
+    """
+    given = batch.given.labels.get(str(batch.grouping))
+    if given is None:
+        return batch.labels  # says what is missing
+    if len(given) != len(batch.values):
+        raise LabelError(
+            f"labels {batch.grouping!r} are for {len(given)} samples but layer "
+            f"{batch.layer.name!r} has {len(batch.values)}"
+        )
+    return given
+
+
+# -- whole maps
+
+
+def cut_maps(batch: LayerBatch, kept: tuple[int, ...], *, crop: bool) -> MapSums:
+    """Whole maps, with a label for each sample.
+
+    Args:
+        batch: what a layer delivered.
+        kept: positions kept of each map, from its start.
+        crop: whether maps may be longer, and shorter ones are left out; else that is an error.
+
+    Raises:
+        LabelError: labels are given per position.
+        ShapeError: maps differ in length.
+    """
+    labels = labels_of(batch)
+    if labels.ndim > 1:
+        raise LabelError(
+            f"profiles of whole maps of layer {batch.layer.name!r} need one label per sample, but "
+            f"labels {batch.grouping!r} have shape {tuple(labels.shape)}; use window='field' or "
+            "window=(left, right) for labels per position"
+        )
+    if not crop:
+        _check_equal(batch, kept)
+    rows, whole = _cropped(*aligned_rows(batch), batch, kept)
+    complete = labels if whole is None else labels[whole]
+    left_out = int((labels >= 0).sum() - (complete >= 0).sum())
+    rows = rows if whole is None else rows[whole.to(rows.device)]
+    groups = Groups.of(complete).to(rows.device)
+    return sum_maps(rows.flatten(0, 1), groups, math.prod(kept), left_out)
+
+
+def _check_equal(batch: LayerBatch, expected: tuple[int, ...]) -> None:
+    shape, mask = tuple(batch.values.shape[2:]), batch.mask
+    short = 0 if mask is None else int((~mask.flatten(1).all(1)).sum())
+    if shape == expected and not short:
+        return
+    got = f"{short} of {len(batch.values)} maps are padded" if short else f"there are maps {shape}"
+    raise ShapeError(
+        f"profiles of whole maps need maps of one size, but at layer {batch.layer.name!r} {got} "
+        f"where {expected} positions are expected; keep the first with length=..., pool them with "
+        "positions='mean', or label positions and use window='field'"
+    )
+
+
+def _cropped(
+    rows: Tensor, valid: Tensor | None, batch: LayerBatch, kept: tuple[int, ...]
+) -> tuple[Tensor, Tensor | None]:
+    """The positions kept [sample, position, channel], and which samples have all; None: all do."""
+    n, shape = len(batch.values), tuple(batch.values.shape[2:])
+    if any(size < wanted for size, wanted in zip(shape, kept, strict=True)):
+        missing = torch.zeros(n, dtype=torch.bool)
+        return rows.new_zeros(n, math.prod(kept), rows.shape[1]), missing
+    corner = (slice(None), *(slice(size) for size in kept))
+    maps = rows.view(n, *shape, rows.shape[1])[corner]
+    whole = None if valid is None else valid.view(n, *shape)[corner].reshape(n, -1).all(1).cpu()
+    return maps.reshape(n, math.prod(kept), rows.shape[1]), whole
+
+
+# -- windows
+
+
+def cut_windows(batch: LayerBatch, windows: Windows, edges: Edges) -> MapSums:
+    """Windows of the map of a layer with one position axis.
+
+    Args:
+        batch: what the layer delivered.
+        windows: where they begin and what their labels are.
+        edges: what happens to those that are not all data.
+    """
+    maps = _Maps.of(batch)
+    if edges == "exclude":
+        return maps.sum_where(maps.complete(windows), windows)
+    maps, windows = maps.widened(windows)
+    summed = maps.sum_where(maps.data_at(windows.first + windows.centre), windows)
+    if edges == "zero":
+        return summed
+    held = replace(maps, rows=maps.valid.double().view(-1, 1))
+    counted = held.sum_where(maps.data_at(windows.first + windows.centre), windows)
+    return replace(summed, weights=counted.sums[..., 0], total_weights=counted.total[..., 0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Maps:
+    """A batch's maps, one behind the other."""
+
+    rows: Tensor
+    """Float64 [row, channel], zeros where `valid` is false."""
+    valid: Tensor
+    """Bool [sample, position]."""
+
+    @classmethod
+    def of(cls, batch: LayerBatch) -> _Maps:
+        rows, valid = aligned_rows(batch)
+        if valid is None:
+            valid = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+        return cls(rows, valid.view(len(batch.values), -1))
+
+    def complete(self, windows: Windows) -> Tensor:
+        """Which windows hold data alone: bool [sample, window]."""
+        positions, end = self.valid.shape[1], windows.first + windows.width
+        inside = ((windows.first >= 0) & (end <= positions)).to(self.valid.device)
+        missing = functional.pad((~self.valid).cumsum(1), (1, 0))  # [sample, position]
+        begin, end = (at.clamp(0, positions) for at in (windows.first, end))
+        return inside & (missing[:, end] == missing[:, begin])
+
+    def data_at(self, at: Tensor) -> Tensor:
+        """Whether there is data at positions, in or out of the map: bool [sample, window]."""
+        last = self.valid.shape[1] - 1
+        inside = ((at >= 0) & (at <= last)).to(self.valid.device)
+        return inside & self.valid[:, at.clamp(0, last)]
+
+    def widened(self, windows: Windows) -> tuple[_Maps, Windows]:
+        """With as many zeros on both sides as windows reach out of the maps."""
+        n, positions = self.valid.shape
+        left = max(0, -int(windows.first.min()))
+        right = max(0, int(windows.first.max()) + windows.width - positions)
+        maps = functional.pad(self.rows.view(n, positions, -1), (0, 0, left, right))
+        wide = _Maps(maps.flatten(0, 1), functional.pad(self.valid, (left, right)))
+        return wide, replace(windows, first=windows.first + left)
+
+    def sum_where(self, wanted: Tensor, windows: Windows) -> MapSums:
+        """The sums of some windows, bool [sample, window]."""
+        n, positions = self.valid.shape
+        labels = windows.labels.to(wanted.device)  # [sample, window]
+        groups = Groups.of(labels[wanted])
+        first = windows.first.to(wanted.device) + positions * torch.arange(
+            n, device=wanted.device
+        ).unsqueeze(1)
+        left_out = int((labels >= 0).sum() - groups.counts.sum())
+        return sum_windows(self.rows, first[wanted], groups, windows.width, left_out)
+
+
+def aligned_rows(batch: LayerBatch) -> tuple[Tensor, Tensor | None]:
+    """Every position's row, zeros where it does not count, and which do; None: all.
+
+    The batch's own rows lack what does not count, so that positions would shift.
+    """
+    rows = batch.rows()
+    last = batch.values.movedim(1, -1)  # [sample, *positions, channel]
+    n = math.prod(last.shape[:-1])
+    if len(rows) == n:
+        return rows, None
+    valid = torch.ones(n, dtype=torch.bool, device=rows.device)
+    if batch.mask is not None:
+        valid &= batch.mask.flatten().to(rows.device)
+    if len(rows) < batch.n_rows:  # the batch left out rows that are not finite
+        valid &= torch.isfinite(last.to(rows.device).double().sum(-1)).flatten()
+    every = rows.new_zeros(n, rows.shape[1])
+    every[valid] = rows
+    return every, valid
