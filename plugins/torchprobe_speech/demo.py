@@ -4,17 +4,19 @@ import argparse
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 import torchprobe as tp
 
 from .corpus import Corpus, espeak_corpus
 from .frames import FrameDataset
 from .phoneme_net import PhonemeNet
-from .phoneme_training import FrameTraining, frame_accuracy, train_phonemes
+from .phoneme_training import frame_accuracy, train_phonemes
 from .phonemes import CMU40
-from .synthesis import CorpusSettings
+from .recipes import PHONEME_CORPUS, PHONEME_TRAINING
 
 __all__ = ["Demo", "add_command", "run_demo"]
 
@@ -60,14 +62,14 @@ def run_demo(out: str | Path, *, seed: int = 0, progress: bool | None = None) ->
     """
     folder = Path(out)
     with _told("corpus"):
-        corpus = espeak_corpus(CorpusSettings(seed=seed), progress=progress)
+        corpus = espeak_corpus(replace(PHONEME_CORPUS, seed=seed), progress=progress)
         train, fit, score = (
             FrameDataset.from_utterances(part, progress=progress)
             for part in (corpus.train, corpus.validation, corpus.test)
         )
-    with _told("training"):
+    with _told("training"), _one_thread():
         model = PhonemeNet.nm17_small(seed=seed)
-        train_phonemes(model, train, FrameTraining(seed=seed), progress=progress)
+        train_phonemes(model, train, replace(PHONEME_TRAINING, seed=seed), progress=progress)
         accuracy = frame_accuracy(model, score)
     with _told("probing"):
         results = probe(model, fit, score, progress=progress)
@@ -114,6 +116,21 @@ def _write_report(results: tp.Results, folder: Path, intro: str) -> Path:
     return report.write(
         results, folder / "report.html", title="torchprobe demo: a phoneme network", intro=intro
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Train with one thread.
+
+    The nets are too small to gain from more, and where cores are shared, threads wait by spinning:
+    two were seen to take ten times as long as one.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager
