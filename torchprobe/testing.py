@@ -40,6 +40,8 @@ class Example:
     """[sample], int64, one of them ignored (-1)."""
     ids: Tensor
     """[sample], int64."""
+    gradients: Tensor
+    """As `values`; what an objective's gradients could be."""
 
     @property
     def subject(self) -> Layer | Network:
@@ -51,13 +53,15 @@ class Example:
     ) -> LayerBatch | NetworkBatch:
         """Some samples as a batch."""
         labels = Labels(self.labels[index], ids=self.ids[index])
-        return LayerBatch(self.layer, self.values[index], labels, split=split, number=number)
+        values, gradients = self.values[index], self.gradients[index]
+        return LayerBatch(
+            self.layer, values, labels, split=split, number=number, gradients=gradients
+        )
 
     def part(self, index: Tensor) -> Example:
         """Some samples only."""
-        return replace(
-            self, values=self.values[index], labels=self.labels[index], ids=self.ids[index]
-        )
+        names = ("values", "labels", "ids", "gradients")
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
 
     def take(self, n: int) -> Example:
         """The first samples only."""
@@ -82,6 +86,7 @@ def example(
         centres[labels] + noise,
         labels.masked_fill(torch.arange(n) % 13 == 5, -1),  # noqa: PLR2004 - a few are ignored
         1000 + torch.randperm(n, generator=generator),
+        centres.roll(1, 0)[labels] + torch.randn(shape, generator=generator),
     )
 
 
@@ -117,7 +122,7 @@ def network_example(n: int = 96, positions: tuple[int, ...] = (), seed: int = 0)
         kind = type(module).__name__
         layers.append(Layer(name, axes, tuple(current.shape), kind, torch.float64))
     network = Network("model", model, tuple(layers), ((values.to("meta"),), {}))
-    return NetworkExample(data.layer, values, data.labels, data.ids, network)
+    return NetworkExample(data.layer, values, data.labels, data.ids, data.gradients, network)
 
 
 def _small_net(positions: int) -> nn.Sequential:
@@ -313,7 +318,8 @@ def _shared(batch: LayerBatch | NetworkBatch) -> dict[str, Tensor]:
     """The tensors of a batch that an analyzer must not write to."""
     if isinstance(batch, NetworkBatch):
         return {"batch.args": batch.args[0], "batch.output": batch.output}
-    return {"batch.values": batch.values, "batch.rows()": batch.rows()}
+    shared = {"batch.values": batch.values, "batch.rows()": batch.rows()}
+    return {**shared, "batch.gradients": batch.gradients} if batch.has_gradients else shared
 
 
 def _own(analyzer: Analyzer) -> dict[str, object]:
