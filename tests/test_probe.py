@@ -562,3 +562,41 @@ def test_keyword_batches_take_labels_out_and_use_the_attention_mask():
     batch = {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([0, 1])}
     result = tp.Probe(Tokens(), "emb", [ClassMean]).run([batch])["class_mean"]["emb"]
     assert result.counts.tolist() == [3, 5]
+
+
+# -- layers that nobody chose
+
+
+class Table(nn.Module):
+    def forward(self):
+        return torch.ones(2, 3, 5, dtype=torch.float64)
+
+
+class Odd(nn.Module):
+    """Beside its data path, a table whose axes nothing tells."""
+
+    def __init__(self):
+        super().__init__()
+        self.lin, self.table = nn.Linear(4, 3), Table()
+
+    def forward(self, x):
+        return self.lin(x) + self.table().sum()
+
+
+def test_layers_that_nobody_chose_and_nobody_can_read_are_skipped_and_counted():
+    model, (x, y) = Odd().double(), data()
+    probe = tp.Probe(model, analyzers=[ClassMean])
+    assert list(probe.run([(x, y)])["class_mean"]) == ["lin"]
+    assert "axes" in next(iter(probe.coverage.skipped["table"]))
+    with pytest.raises(LayoutError, match="'table'"):
+        tp.Probe(model, "table", [ClassMean]).run([(x, y)])
+
+
+def test_labels_that_fit_no_layer_are_refused_also_where_nobody_chose_layers():
+    with pytest.raises(LabelError, match="20 samples"):
+        tp.Probe(mlp(), analyzers=[ClassMean]).run([(data()[0], torch.zeros(5).long())])
+
+
+def test_a_part_that_no_layer_delivers_is_an_error():
+    with pytest.raises(LayerNotFoundError, match=r"'out\[7\]'"):
+        tp.Probe(mlp(), ["out[7]", "act"], [ChannelMean]).run([data()[0]])

@@ -63,6 +63,8 @@ class Forks:
         self.disabled: dict[Key, str] = {}
         self.unlabelled: set[Key] = set()
         """Forks at parts of an output that labels do not fit."""
+        self._misfit: LabelError | None = None
+        self._fitted = False
         self.of_network = any(each.scope == "network" for each in analyzers.values())
         self._heard: dict[tuple[object, ...], list[tuple[Key, Analyzer]]] = {}
         self.turns = Turns()
@@ -177,8 +179,15 @@ class Forks:
             if primary:
                 raise
             self.unlabelled.add(key)
+            self._misfit = self._misfit or error
             return f"labels do not fit this part: {error}"
+        self._fitted = True
         return ""
+
+    def check_labels_fit(self) -> None:
+        """Raise `LabelError` if labels have fitted no layer at all so far."""
+        if self._misfit is not None and not self._fitted:
+            raise self._misfit
 
     def update(
         self, key: Key, fork: Analyzer, view: LayerBatch | NetworkBatch, transaction: Transaction

@@ -112,6 +112,7 @@ class Probe:
     ) -> None:
         self.model = model
         self.selection = select(model, layers)
+        self._lenient = layers is None
         self.analyzers = configured(analyzers)
         self._axes, self._groupings = dict(axes or {}), dict(groupings or {})
         self._class_names = _class_names(class_names)
@@ -143,6 +144,7 @@ class Probe:
         )
         names = {name: ClassNames(given) for name, given in self._class_names.items()}
         self._stream.class_names = names
+        self._stream.lenient = self._lenient
         self._phase = ("fit", 0)
         self._phases: list[tuple[str, int]] = []
         self._finished: list[Results] = []

@@ -13,7 +13,7 @@ from torchprobe import compat
 from torchprobe.axes import Axes
 from torchprobe.batch import LayerBatch
 from torchprobe.coverage import Coverage, Seen
-from torchprobe.errors import IncompleteWarning, LabelError, LayoutError
+from torchprobe.errors import IncompleteWarning, LabelError, LayerNotFoundError, LayoutError
 from torchprobe.forks import Forks
 from torchprobe.groupings import OfLayer
 from torchprobe.labels import ClassNames, Labels
@@ -73,6 +73,8 @@ class Stream:
         self.follows_inputs = self.discovering = True
         self.discovered: Callable[[], None] = lambda: None
         self._warned = False
+        self.lenient = False
+        """Whether nobody chose the layers, so that what cannot be read is skipped, not refused."""
         self._ids = SampleIds()
         self._lock = threading.RLock()
         self._said = threading.local()
@@ -128,7 +130,7 @@ class Stream:
         if self.discovering:
             self.layouts.leave(name, module, _tensors(inputs), found)
         if name in self.selection.modules:
-            primary = True
+            primary = not self.lenient
             for leaf in found:
                 if self.selection.wants(name, leaf.path, index):
                     self._take(call.data, Waiting(name, leaf.path, index, module, leaf, primary))
@@ -148,6 +150,7 @@ class Stream:
                 differentiate(current, self.options.objective, output)
             while current.waiting:
                 self._deliver(current, current.waiting.pop(0))
+            self.forks.check_labels_fit()
             if self.forks.of_network:
                 self._deliver_network(current, output)
         except BaseException:
@@ -317,6 +320,7 @@ class Stream:
         """All axes are known now: make every fork, so that refusals come before any data."""
         with self._lock, Sandbox(torch.device("cpu")):
             try:
+                self._leave_out_unknown(current)
                 met = [(self._layer(item), item) for item in current.waiting]
                 said = [(layer, self._labels(current, item, layer)) for layer, item in met]
                 self.forks.take_turns(said)
@@ -325,7 +329,7 @@ class Stream:
                 network = self._network(current)
                 if network is not None and self.forks.of_network:
                     self.forks.listeners(current.phase, network, current.labels)
-                self.layouts.check_used()
+                self._check_met()
             except BaseException:
                 self.layers = {}
                 self.forks.clear()
@@ -334,6 +338,25 @@ class Stream:
                 self.layouts.forget()
             self.follows_inputs = self.discovering = False
         self.discovered()
+
+    def _leave_out_unknown(self, current: Pass) -> None:
+        """Layers that nobody chose may have axes that nobody knows: skipped and counted."""
+        for item in list(current.waiting) if self.lenient else ():
+            try:
+                self._layer(item)
+            except LayoutError as error:
+                current.waiting.remove(item)
+                current.skipped.append((self._layer_name(item), str(error)))
+
+    def _check_met(self) -> None:
+        """Axes given by hand, and parts of outputs that were chosen, must have been met."""
+        self.layouts.check_used()
+        missed = self.selection.unmet()
+        if missed:
+            raise LayerNotFoundError(
+                f"no layer delivered {', '.join(map(repr, missed))}; met were "
+                f"{', '.join(map(repr, self.layers))}"
+            )
 
     def _commit(self, current: Pass) -> None:
         with self._lock:
