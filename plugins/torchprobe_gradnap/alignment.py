@@ -1,0 +1,126 @@
+"""Where an example matters most for the prediction, and the example moved so that it is central."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+__all__ = ["Across", "Alignment", "Importance", "importance", "peaks"]
+
+Importance: TypeAlias = Literal["product", "absolute", "gradient"]
+Across: TypeAlias = Literal["max", "mean"]
+
+
+def importance(
+    activations: Tensor, gradients: Tensor, kind: Importance = "product", across: Across = "max"
+) -> Tensor:
+    """How much each position of each example matters, over all neurons: [sample, *positions].
+
+    Args:
+        activations: [sample, channel, *positions].
+        gradients: of the objective, likewise.
+        kind: "product" a·|g|, "absolute" |a|·|g|, or "gradient" |g|.
+        across: the "max" or "mean" over neurons.
+
+    Source: Krug & Stober 2020, section 3.2. The formula is lost from all texts; a·|g| is the
+    reading of "strong activation with high absolute sensitivity value" (methods 3.1).
+
+    >>> a, g = torch.tensor([[[0.0, 4, 1], [2, 0, 0]]]), torch.tensor([[[0.5, 1, 0], [0, 0, -3]]])
+    >>> importance(a, g), importance(a, g, "gradient")
+    (tensor([[0., 4., 0.]]), tensor([[0.5000, 1.0000, 3.0000]]))
+    """
+    size = gradients.float() if gradients.dtype.itemsize < 4 else gradients  # noqa: PLR2004 - bytes
+    size = size.abs()  # in half precision products of small numbers would vanish
+    if kind != "gradient":
+        size = size * (activations.abs() if kind == "absolute" else activations)
+    return size.amax(1) if across == "max" else size.mean(1)
+
+
+def peaks(importance: Tensor, valid: Tensor | None = None) -> Tensor:
+    """The position of greatest importance, the first of equals: int64 [sample, axis].
+
+    Where importance is the same at all positions the middle is taken, so that nothing moves.
+
+    Args:
+        importance: [sample, *positions].
+        valid: which positions count, bool [sample, *positions].
+
+    >>> peaks(torch.tensor([[0.0, 1, 5, 5], [2, 2, 2, 2]])).tolist()
+    [[2], [2]]
+    """
+    sizes = importance.shape[1:]
+    if not sizes:
+        return importance.new_zeros((len(importance), 0), dtype=torch.int64)
+    lowest = flat = importance.flatten(1)
+    if valid is not None:
+        lowest = flat.masked_fill(~valid.flatten(1), torch.inf)
+        flat = flat.masked_fill(~valid.flatten(1), -torch.inf)
+    constant = flat.amax(1) <= lowest.amin(1)
+    middle = torch.tensor([size // 2 for size in sizes], device=flat.device)
+    found = torch.stack(torch.unravel_index(flat.argmax(1), sizes), 1)  # [sample, axis]
+    return torch.where(constant[:, None], middle, found)
+
+
+class Alignment:
+    """Moves examples so that a position of each comes to stand in the middle of a window.
+
+    Args:
+        at: what becomes the middle, int64 [sample, axis].
+        sizes: positions of the examples as they come.
+        width: positions of the window; its middle is ``width // 2``.
+        valid: which positions of the examples hold data, bool [sample, *positions]; None: all.
+
+    >>> maps = torch.tensor([[[1.0, 2, 3, 4]]])
+    >>> moved = Alignment(torch.tensor([[3]]), (4,), (4,))
+    >>> moved(maps).tolist(), moved.inside.tolist(), moved.whole.tolist()
+    ([[[2.0, 3.0, 4.0, 0.0]]], [[True, True, True, False]], [False])
+    """
+
+    def __init__(
+        self,
+        at: Tensor,
+        sizes: Sequence[int],
+        width: Sequence[int],
+        valid: Tensor | None = None,
+    ) -> None:
+        self.width = tuple(width)
+        self.inside = torch.ones((len(at), *self.width), dtype=torch.bool, device=at.device)
+        """Which positions of the windows hold data: bool [sample, *positions]."""
+        index = torch.zeros((len(at), *self.width), dtype=torch.int64, device=at.device)
+        for axis, (size, wide) in enumerate(zip(sizes, self.width, strict=True)):
+            source = torch.arange(wide, device=at.device) - wide // 2 + at[:, axis, None]
+            shape = [-1, *(wide if axis == other else 1 for other in range(len(self.width)))]
+            self.inside = self.inside & ((source >= 0) & (source < size)).view(shape)
+            index = index * size + source.clamp(0, size - 1).view(shape)
+        self.index = index.view(len(at), -1)  # [sample, position of the window]
+        if valid is not None:
+            there = valid.reshape(len(at), -1).gather(1, self.index)
+            self.inside = self.inside & there.view(self.inside.shape)
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """Examples [sample, channel, *positions] as windows [sample, channel, *width].
+
+        Positions where there is no data are 0.
+        """
+        index = self.index[:, None].expand(-1, maps.shape[1], -1)
+        moved = maps.flatten(2) if self.width else maps[..., None]
+        moved = moved.gather(2, index).view(*maps.shape[:2], *self.width)
+        return moved.masked_fill_(~self.inside[:, None], 0)
+
+    @property
+    def whole(self) -> Tensor:
+        """Which windows hold data everywhere: bool [sample]."""
+        return self.inside.reshape(len(self.inside), -1).all(1)
+
+    def where(self, kept: Tensor) -> Alignment:
+        """That of some examples only, bool [sample]."""
+        part = copy.copy(self)
+        part.inside, part.index = self.inside[kept], self.index[kept]
+        return part
