@@ -30,7 +30,9 @@ def conv():
 
 @pytest.mark.parametrize(("l1", "optimum"), [(0, (3, -1)), (1, (2, 0))])
 def test_a_linear_unit_has_its_known_optimum(l1, optimum):
-    found = optimal_inputs(linear((3.0, -1.0)), "0", [[1.0]], (2,), l1=l1, l2=0.5, steps=4000)
+    found = optimal_inputs(
+        linear((3.0, -1.0)), "0", [[1.0]], (2,), l1=l1, l2=0.5, steps=1500, lr=0.01
+    )
     np.testing.assert_allclose(found.inputs[0], optimum, atol=0.02)
 
 

@@ -181,7 +181,7 @@ class _Aims:
                     f"weights are for {weights.shape[1]} channels but the layer's values have "
                     f"shape {tuple(z.shape)} (axis 1 is taken for the channels)"
                 )
-            at = self.at or tuple(size // 2 for size in z.shape[2:])
+            at: tuple[int, ...] = self.at or tuple(size // 2 for size in z.shape[2:])
             read = z[(..., *at)]  # [target, channel]
             return (read * weights.to(z.device, z.dtype)).sum(1)
 
@@ -234,9 +234,8 @@ class _Reached(Exception):  # noqa: N818 - nothing is wrong
 def _values_at(model: nn.Module, module: nn.Module, layer: str, x: Tensor) -> Tensor:
     """A layer's pre-activations for inputs; the model runs no further than needed."""
     found: list[Tensor] = []
-    with _stopping(module, found):
-        with suppress(_Reached):
-            model(x)
+    with _stopping(module, found), suppress(_Reached):
+        model(x)
     if not found:
         raise SettingError(f"layer {layer!r} was not reached, or returned no tensor of numbers")
     return found[0]
