@@ -58,8 +58,8 @@ class NeuronActivationProfiles(Analyzer):
     - ``size_correlation``: rank correlation of a group's count with its mean distance, −1..1;
       negative where rare groups lie far away;
     - ``left_out``: labelled maps or windows that were incomplete;
-    - with ``stages``: ``mean`` (C), ``baseline``, ``normalised`` (D), ``profile`` (E), the stages
-      of the paper's Fig. 1, each (group, channel, *positions).
+    - ``mean`` (C), ``normalised`` (D), ``profile`` (E), the stages of the paper's Fig. 1, each
+      (group, channel, *positions), and ``baseline`` (channel, *positions), unless ``stages`` is off.
 
     Layers without positions have one value a neuron, which sorting leaves as it is. Groups without
     a member do not appear.
@@ -79,8 +79,9 @@ class NeuronActivationProfiles(Analyzer):
         rare: groups with fewer members are marked. 20 leave in their mean about a fifth (1/√20) of
             what is particular to single examples.
         percentiles: of the silhouettes.
-        stages: whether the result holds the maps themselves: four arrays as large as the state,
-            8 bytes for each group, channel and position, which nobody reads in a plain run.
+        stages: whether the result holds the maps themselves, which pictures of profiles need. Three
+            arrays of 8 bytes for each group, channel and position: 3 MB for 40 groups, 96 channels
+            and 33 positions, but 370 MB for 300 groups, 250 channels and 206 positions.
         length: positions kept of each whole map, from its start, where maps differ in length;
             shorter ones are left out and counted.
 
@@ -116,7 +117,7 @@ class NeuronActivationProfiles(Analyzer):
         base: Base = "condensed",
         rare: int = 20,
         percentiles: Iterable[float] = (75.0, 80.0, 85.0, 90.0, 95.0),
-        stages: bool = False,
+        stages: bool = True,
         length: int | Sequence[int] | None = None,
     ) -> None:
         self.window: Window = settings.window(window)
