@@ -182,7 +182,8 @@ class _Aims:
                     f"shape {tuple(z.shape)} (axis 1 is taken for the channels)"
                 )
             at: tuple[int, ...] = self.at or tuple(size // 2 for size in z.shape[2:])
-            read = z[(..., *at)]  # [target, channel]
+            index: tuple[Any, ...] = (..., *at)
+            read = z[index]  # [target, channel]
             return (read * weights.to(z.device, z.dtype)).sum(1)
 
         return weighted
