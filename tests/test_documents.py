@@ -77,7 +77,7 @@ class Colour(Enum):
         (PurePosixPath("a/b"), "PurePosixPath('a/b')"),
         (Colour.RED, "<Colour.RED: 1>"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", None) or str(value),
 )
 def test_what_json_cannot_hold_is_recorded_in_words(value, normal):
     frozen = freeze(value)
