@@ -7,6 +7,7 @@ mergeable statistics in constant memory and turn them into results. See `Probe`.
 from torchprobe.analyzer import Analyzer
 from torchprobe.axes import Axes
 from torchprobe.batch import LayerBatch
+from torchprobe.comparison import compare
 from torchprobe.configured import analyzer
 from torchprobe.groupings import correct, of_layer, predicted
 from torchprobe.hookspecs import hookimpl
@@ -36,6 +37,7 @@ __all__ = [
     "Results",
     "__version__",
     "analyzer",
+    "compare",
     "correct",
     "hookimpl",
     "layers",

@@ -10,6 +10,7 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from torchprobe import Result
     from torchprobe.numerics import LdaSolution
 
 __all__ = ["Discriminant"]
@@ -45,6 +46,14 @@ class Discriminant:
             priors.log() - centroids.square().sum(1) / 2,
             classes,
         )
+
+    @classmethod
+    def of_result(cls, result: Result) -> Self:
+        """The space of an earlier run, with indices along the axis "class" as classes."""
+        names = ("grand_mean", "scalings", "centroids", "priors")
+        origin, scalings, centroids, priors = (torch.tensor(result[n].values) for n in names)
+        intercepts = priors.log() - centroids.square().sum(1) / 2
+        return cls(origin, scalings, centroids, intercepts, torch.arange(len(priors)))
 
     def to(self, device: torch.device) -> Self:
         """The same where some rows are."""

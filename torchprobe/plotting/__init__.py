@@ -8,9 +8,10 @@ matplotlib before the first figure. Figures are returned; a notebook shows them,
 from torchprobe.plotting.clustergram import clustergram
 from torchprobe.plotting.dendrogram import Tree, draw_tree
 from torchprobe.plotting.dispatch import PlotFunction, plot, views
-from torchprobe.plotting.lines import by_layer
+from torchprobe.plotting.lines import by_layer, by_layer_panels
 from torchprobe.plotting.quantities import compare, quantity
 from torchprobe.plotting.saving import png, save, svg
+from torchprobe.plotting.spectra import depth_colours, spectra
 from torchprobe.plotting.style import (
     category_colours,
     colour_map,
@@ -26,11 +27,13 @@ __all__ = [
     "PlotFunction",
     "Tree",
     "by_layer",
+    "by_layer_panels",
     "category_colours",
     "clustergram",
     "colour_map",
     "compare",
     "context",
+    "depth_colours",
     "draw_tree",
     "figure",
     "heading",
@@ -40,6 +43,7 @@ __all__ = [
     "png",
     "quantity",
     "save",
+    "spectra",
     "styled",
     "svg",
     "views",

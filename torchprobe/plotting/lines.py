@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,12 +11,12 @@ from torchprobe.plotting.style import GRID, MUTED, figure, heading, marks, style
 from torchprobe.plotting.text import label
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["by_layer"]
+__all__ = ["by_layer", "by_layer_panels"]
 
 _INCH_PER_LAYER, _NARROW, _WIDE = 0.62, 3.4, 8.5
 _MOST_NAMES = 40  # on the axis; beyond, every n-th
@@ -61,17 +61,87 @@ def by_layer(
     sheet = figure(width, 3.1)
     sheet.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
     axes = sheet.add_subplot()
-    for (name, numbers), (colour, marker) in zip(series.items(), marks(len(series)), strict=True):
-        x = [layers.index(layer) for layer in numbers] if _named(series) else range(len(numbers))
-        axes.plot(x, list(numbers.values()), color=colour, marker=marker, label=f" {label(name)}")
-    axes.set(ylabel=label(ylabel, 60), yscale="log" if logarithmic else "linear")
-    _scale_numbers(axes, series, from_zero=from_zero)
-    _name_layers(axes, layers if _named(series) else [str(n + 1) for n in range(len(layers))])
+    _draw(axes, series, from_zero=from_zero, logarithmic=logarithmic)
+    axes.set_ylabel(label(ylabel, 60))
     heading(axes, title, subtitle, limit=int(width * 11))
     if len(series) > 1:
-        handles, _ = axes.get_legend_handles_labels()
-        sheet.legend(handles, [label(name) for name in series], loc="outside right center")
+        _name_lines(sheet, series)
     return sheet
+
+
+@styled
+def by_layer_panels(
+    panels: Mapping[str, Mapping[str, Mapping[str, float]]],
+    *,
+    title: str = "",
+    subtitle: str = "",
+    from_zero: bool = False,
+) -> Figure:
+    """Draw several numbers by layer, a panel for each, with the same lines in all of them.
+
+    Args:
+        panels: by what the number is, series as for `by_layer`; a line keeps its looks from panel
+            to panel, and may be missing in some.
+        title: in bold above the first panel.
+        subtitle: under it.
+        from_zero: let the axes of numbers begin at 0.
+
+    Raises:
+        InsufficientDataError: there is nothing to draw.
+
+    Example:
+        >>> small, large = {"1": 0.5, "2": 0.6}, {"1": 0.6, "2": 0.8}
+        >>> drawn = by_layer_panels({"accuracy": {"256": small, "2048": large}})
+        >>> len(drawn.axes), drawn.axes[0].get_ylabel()
+        (1, 'accuracy')
+    """
+    lines = dict.fromkeys(name for series in panels.values() for name in series)
+    layers = max((len(_layers(series)) for series in panels.values()), default=0)
+    if not layers:
+        raise InsufficientDataError("there is no layer to draw; give numbers by layer")
+    each = float(np.clip(1.3 + 0.42 * layers, 4.2 if len(panels) == 1 else 2.3, 6.0))
+    sheet = figure(each * len(panels) + 1.2, 3.1)
+    sheet.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
+    looks = dict(zip(lines, marks(len(lines)), strict=True))
+    for axes, (ylabel, series) in zip(
+        np.ravel(sheet.subplots(1, len(panels), squeeze=False)), panels.items(), strict=True
+    ):
+        _draw(axes, series, from_zero=from_zero, looks=looks)
+        axes.set_ylabel(label(ylabel, 60))
+    heading(sheet.axes[0], title, subtitle, limit=int(each * len(panels) * 11))
+    if len(lines) > 1:
+        _name_lines(sheet, lines)
+    return sheet
+
+
+def _draw(
+    axes: Axes,
+    series: Mapping[str, Mapping[str, float]],
+    *,
+    from_zero: bool = False,
+    logarithmic: bool = False,
+    looks: Mapping[str, tuple[str, str]] | None = None,
+) -> None:
+    """Lines, scales and names of layers in one panel."""
+    layers, named = _layers(series), _named(series)
+    looks = looks or dict(zip(series, marks(len(series)), strict=True))
+    for name, numbers in series.items():
+        colour, marker = looks[name]
+        x = [layers.index(layer) for layer in numbers] if named else range(len(numbers))
+        axes.plot(x, list(numbers.values()), color=colour, marker=marker, label=f" {label(name)}")
+    axes.set_yscale("log" if logarithmic else "linear")
+    _scale_numbers(axes, series, from_zero=from_zero)
+    _name_layers(axes, layers if named else [str(n + 1) for n in range(len(layers))])
+
+
+def _name_lines(sheet: Figure, names: Iterable[str]) -> None:
+    """A legend of all panels, beside them."""
+    handles: dict[str, Any] = {}
+    for axes in sheet.axes:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(name, handle)
+    told = [label(name) for name in names]
+    sheet.legend([handles[f" {name}"] for name in told], told, loc="outside right center")
 
 
 def _named(series: Mapping[str, Mapping[str, float]]) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from torchprobe.comparison import columns
 from torchprobe.errors import LayerNotFoundError
-from torchprobe.plotting.lines import by_layer
+from torchprobe.plotting.lines import by_layer, by_layer_panels
 from torchprobe.wording import unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.figure import Figure
 
@@ -38,23 +39,27 @@ def quantity(results: LayerResults, name: str | None = None, **options: Any) -> 
 def compare(
     models: Mapping[str, Results],
     analyzer: str,
-    name: str | None = None,
+    name: str | Sequence[str] | None = None,
     grouping: str | None = None,
     **options: Any,
 ) -> Figure:
-    """Draw a single number by layer for several models, or one model at several times.
+    """Draw single numbers by layer for several models, or one model at several times.
 
     Layers are matched by name where the models share names, by depth otherwise.
 
     Args:
         models: what the legend is to say → the results of that model.
         analyzer: whose number.
-        name: which number; the first there is by default.
+        name: which number; the first there is by default. Several get a panel each; those that no
+            model has are left out.
         grouping: which grouping, where there are several.
-        options: of `torchprobe.plotting.by_layer`.
+        options: of `torchprobe.plotting.by_layer`, or `by_layer_panels` where there are several;
+            ``told={"name": "what to call it"}`` says more than names do.
 
     Raises:
-        LayerNotFoundError: a model has no such analyzer, grouping or number.
+        LayerNotFoundError: a model has no such analyzer or grouping or several of which none was
+            named, or no model has such a number.
+        SettingError: there is no model.
 
     Example:
         >>> from torchprobe.results import Field, LayerResults, Result, Results
@@ -65,14 +70,18 @@ def compare(
         ...     )})
         >>> figure = compare({"256": found(12, 31), "2048": found(20, 57)}, "a", "n")
     """
-    series = {}
-    for model, results in models.items():
-        layers = results[analyzer]
-        layers = layers if grouping is None else layers.grouping(grouping)
-        name = name or next(iter(_names(layers)), "")
-        series[model] = _numbers(layers, name)
-    options = {"ylabel": _words(name or ""), "title": analyzer, **options}
-    return by_layer(series, **options)
+    told: Mapping[str, str] = options.pop("told", {})
+    panels: dict[str, dict[str, dict[str, float]]] = {}
+    for (model, number), column in columns(models, analyzer, name or (), grouping).items():
+        panels.setdefault(number, {})[model] = column
+    if name is None:
+        panels = dict([next(iter(panels.items()))])
+    said = {told.get(number, _words(number)): series for number, series in panels.items()}
+    options = {"title": analyzer, **options}
+    if len(said) > 1:
+        return by_layer_panels(said, **options)
+    ylabel, series = next(iter(said.items()))
+    return by_layer(series, **{"ylabel": ylabel, **options})
 
 
 def _numbers(results: LayerResults, name: str) -> dict[str, float]:
