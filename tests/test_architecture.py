@@ -18,7 +18,8 @@ FLOORS = [
     "errors version wording options",
     "axes accumulators numerics storage documents tables compat sandbox naming patterns "
     "outputs sample_ids",
-    "fields result results archive layer batch network analyzer labels groupings objective",
+    "fields result results comparison archive layer batch network analyzer labels groupings "
+    "objective",
     "hookspecs registry discovery plugins selection layouts positions",
     "loading coverage gradients sensitivity waiting hooks turns forks stream distributed",
     "compute configured probe layer_table optimal_input",
