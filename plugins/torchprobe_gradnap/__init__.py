@@ -13,13 +13,14 @@ from torchprobe_gradnap.plots import (
     draw_silhouettes,
     draw_stages,
 )
+from torchprobe_gradnap.windows import Windows
 
 if TYPE_CHECKING:
     from torchprobe import Analyzer, Results
     from torchprobe.plotting import PlotFunction
     from torchprobe.report import Section
 
-__all__ = ["GradNAP"]
+__all__ = ["GradNAP", "Windows"]
 
 
 @hookimpl

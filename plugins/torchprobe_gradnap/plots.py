@@ -48,13 +48,15 @@ def draw_silhouettes(results: LayerResults) -> Figure:
             series.setdefault(str(result.grouping), {})[result.layer] = result.mean_silhouette
             continue
         for name, score in zip(result.coords["percentile"], result.silhouettes, strict=True):
-            series.setdefault(f"{name}th percentile", {})[result.layer] = float(score)
+            series.setdefault(f"{name}th", {})[result.layer] = float(score)
         series.setdefault("mean", {})[result.layer] = result.mean_silhouette
     return plotting.by_layer(
         series,
         ylabel="silhouette",
         title="How distinct the groups' profiles are",
-        subtitle="mean over five thresholds" if several else "clusters cut at percentiles",
+        subtitle="mean over five thresholds"
+        if several
+        else "clusters cut at percentiles of the distances",
     )
 
 
@@ -257,6 +259,7 @@ def _show(axes: Axes, image: Array, limit: float | None, *, aligned: bool = Fals
         extent=extent,
         interpolation="nearest",
     )
+    axes.locator_params(integer=True, nbins=5)
     if aligned:
         axes.axvline(0, color="#374151", linewidth=0.8, linestyle="--")
     return drawn

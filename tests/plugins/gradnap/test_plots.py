@@ -28,7 +28,7 @@ def test_all_views_are_offered():
 def test_silhouettes_have_a_line_for_each_threshold_and_their_mean(results):
     figure = plot(results["gradnap"])
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == [*(f"{p}th percentile" for p in (75, 80, 85, 90, 95)), "mean"]
+    assert names == [*(f"{p}th" for p in (75, 80, 85, 90, 95)), "mean"]
     assert figure.axes[0].lines[-1].get_ydata()[0] == results["gradnap"]["input"].mean_silhouette
 
 
