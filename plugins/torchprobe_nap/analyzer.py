@@ -59,7 +59,8 @@ class NeuronActivationProfiles(Analyzer):
       negative where rare groups lie far away;
     - ``left_out``: labelled maps or windows that were incomplete;
     - ``mean`` (C), ``normalised`` (D), ``profile`` (E), the stages of the paper's Fig. 1, each
-      (group, channel, *positions), and ``baseline`` (channel, *positions), unless ``stages`` is off.
+      (group, channel, *positions), and ``baseline`` (channel, *positions), unless ``stages`` is
+      off.
 
     Layers without positions have one value a neuron, which sorting leaves as it is. Groups without
     a member do not appear.
