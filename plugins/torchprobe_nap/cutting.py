@@ -171,7 +171,8 @@ class _Maps:
         first = windows.first.to(wanted.device) + positions * torch.arange(
             n, device=wanted.device
         ).unsqueeze(1)
-        left_out = int((labels >= 0).sum() - groups.counts.sum())
+        offered = (labels >= 0) & self.data_at(windows.first + windows.centre)
+        left_out = int(offered.sum() - groups.counts.sum())
         return sum_windows(self.rows, first[wanted], groups, windows.width, left_out)
 
 
