@@ -13,6 +13,7 @@ from torchprobe_gradnap.plots import (
     draw_silhouettes,
     draw_stages,
 )
+from torchprobe_gradnap.saliency import SaliencyProfiles
 from torchprobe_gradnap.windows import Windows
 
 if TYPE_CHECKING:
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     from torchprobe.plotting import PlotFunction
     from torchprobe.report import Section
 
-__all__ = ["GradNAP", "Windows"]
+__all__ = ["GradNAP", "SaliencyProfiles", "Windows"]
 
 
 @hookimpl
 def torchprobe_analyzers() -> list[type[Analyzer]]:
-    """Offer gradient-adjusted profiles."""
-    return [GradNAP]
+    """Offer gradient-adjusted profiles, and profiles adjusted by captum's attributions."""
+    return [GradNAP, SaliencyProfiles]
 
 
 @hookimpl
