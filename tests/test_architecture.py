@@ -15,12 +15,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    "errors version wording options",
-    "axes accumulators numerics storage documents tables compat sandbox naming patterns "
-    "outputs sample_ids",
-    "fields result results comparison archive layer batch network analyzer labels groupings "
-    "objective",
-    "hookspecs registry discovery plugins selection layouts positions",
+    "errors version wording options sample_ids",
+    "axes accumulators numerics storage documents tables compat sandbox naming patterns outputs",
+    "fields result results comparison archive layer batch network analyzer labels groupings",
+    "objective hookspecs registry discovery plugins selection layouts positions",
     "loading coverage gradients sensitivity waiting hooks turns forks stream distributed",
     "compute configured probe layer_table optimal_input",
     "callbacks plotting report",

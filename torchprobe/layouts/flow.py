@@ -57,13 +57,13 @@ class Flow(TorchDispatchMode):
     def stop(self) -> None:
         """Follow no longer; what was learnt stays.
 
-        Where an interrupted pass left other modes above this one, it stays on torch's stack and
-        does nothing any more: popping would take theirs away.
+        Where other modes lie above this one (two probes that look at one model, an interrupted
+        pass) it does nothing any more and leaves torch's stack with the last of ours above it:
+        popping now would take theirs away.
         """
-        on_top = self.started and _get_current_dispatch_mode() is self
         self.started = False
-        if on_top:
-            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        while isinstance(top := _get_current_dispatch_mode(), Flow) and not top.started:
+            top.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def forget(self) -> None:
         """Stop, and know nothing of any tensor."""
