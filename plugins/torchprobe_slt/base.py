@@ -67,12 +67,12 @@ class Rows:
 
     @property
     def inputs(self) -> Tensor:
-        """x of the rows that count: [row, input]."""
+        """Inputs x of the rows that count: [row, input]."""
         return self.jacobian.input[self.kept]
 
     @property
     def outputs(self) -> Tensor:
-        """h of the rows that count: [row, node]."""
+        """Nodes h of the rows that count: [row, node]."""
         return self.jacobian.output[self.kept]
 
     @property
@@ -154,7 +154,7 @@ class SltAnalyzer(Analyzer):
         found = next((layer for layer in network.layers if layer.name == self.point), None)
         if found is None:
             raise SettingError(
-                f"point={self.point!r} is not among the probed layers; add it to layers= of the probe"
+                f"point={self.point!r} is not among the probed layers; add it to its layers="
             )
         sizes = list(found.shape)
         del sizes[self.sample_axis]
@@ -211,7 +211,10 @@ class SltAnalyzer(Analyzer):
         """The Jacobians of a batch: for each block of samples, the rows of every layer."""
         for block in self.sweep()(*batch.args, **batch.kwargs):
             given = batch.given.slice(block.samples.start, block.samples.stop)
-            yield [self._rows(layer, block, given) for layer in self.layers]
+            yield [
+                self.rows_of(layer, block[layer.name], given, block.samples)
+                for layer in self.layers
+            ]
 
     @property
     def packing(self) -> Packing:
@@ -237,24 +240,21 @@ class SltAnalyzer(Analyzer):
             remarks.append("the network is not piecewise linear: SLTs are local approximations")
         return remarks
 
-    def _rows(self, layer: Layer, block: Jacobians, given: Labels) -> Rows:
-        jacobian = block[layer.name]
-        samples = block.samples.stop - block.samples.start
+    def rows_of(self, layer: Layer, jacobian: Jacobian, given: Labels, samples: slice) -> Rows:
+        """The Jacobians of some samples, less rows of padding and those that are not finite."""
+        count = samples.stop - samples.start
         windowed = self.window_of(layer) is not None
-        shape = (
-            (samples, *_positions(layer, len(jacobian.values) // samples))
-            if windowed
-            else (samples,)
-        )
         if not windowed:
-            _refuse_padding(given, layer, samples)
-        finite = torch.isfinite(jacobian.offset).all(1)
+            _refuse_padding(given, layer, count)
+        positions = _positions(layer, len(jacobian.values) // max(1, count)) if windowed else ()
+        shape = (count, *positions)
+        kept = torch.isfinite(jacobian.offset).all(1)
         keep = given.keep(shape, layer.name)
         if keep is not None:
-            counted = torch.zeros_like(finite)
-            counted[keep.to(finite.device)] = True
-            finite = finite & counted
-        return Rows(layer, jacobian, finite.nonzero().squeeze(1), given, shape, block.samples.start)
+            counted = torch.zeros_like(kept)
+            counted[keep.to(kept.device)] = True
+            kept = kept & counted
+        return Rows(layer, jacobian, kept.nonzero().squeeze(1), given, shape, samples.start)
 
 
 def _positions(layer: Layer, count: int) -> tuple[int, ...]:
@@ -270,6 +270,6 @@ def _refuse_padding(given: Labels, layer: Layer, samples: int) -> None:
     if valid is not None and not bool(valid.all()):
         raise LabelError(
             f"layer {layer.name!r} has samples with padding, whose positions are taken together "
-            f"(positions={layer.positions!r}), so that the padding would count. Crop samples to one "
-            "length, or let each position be a row: positions='each' with window="
+            f"(positions={layer.positions!r}), so that the padding would count. Crop samples to "
+            "one length, or let each position be a row: positions='each' with window="
         )

@@ -27,14 +27,16 @@ class Linear:
         if tangents is None:
             return self._whole()
         rows = tangents.unflatten(1, (self.groups, self.matrix.shape[1]))
-        return (self.matrix @ rows).flatten(1, 2)
+        pushed: Tensor = (self.matrix @ rows).flatten(1, 2)
+        return pushed
 
     def pull(self, cotangents: Tensor | None, part: slice) -> Tensor:  # noqa: ARG002
         """Cotangents times its Jacobian: [sample, node, groups·out] → [sample, node, groups·in]."""
         if cotangents is None:
             return self._whole()
         rows = cotangents.unflatten(2, (self.groups, len(self.matrix)))
-        return (rows @ self.matrix).flatten(2)
+        pulled: Tensor = (rows @ self.matrix).flatten(2)
+        return pulled
 
     def flops(self) -> float:
         """Floating point operations to push one tangent or pull one cotangent."""
@@ -48,7 +50,8 @@ class Linear:
         """Its Jacobian: [1, groups·out, groups·in]."""
         if self.groups == 1:
             return self.matrix[None]
-        return torch.block_diag(*[self.matrix] * self.groups)[None]
+        whole: Tensor = torch.block_diag(*[self.matrix] * self.groups)
+        return whole[None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +133,7 @@ class Chain:
         return self._given(cotangents)
 
     def push_flops(self, features: int) -> float:
-        """Floating point operations of `push` for one sample: the first matrix comes for nothing."""
+        """Operations of `push` for one sample; the first matrix comes for nothing."""
         last = self.steps[: max(self.places.values(), default=0)]
         return features * sum(step.flops() for step in _behind_first(last))
 

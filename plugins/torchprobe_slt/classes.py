@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SltClasses"]
 
-_CHUNK = 1 << 22
+_CHUNK = 1 << 19
 """Entries of Jacobians turned into float64 at once."""
 
 
@@ -72,8 +72,8 @@ class SltClasses(SltAnalyzer):
     Args:
         samples: at most so many of each class, those with the smallest hashes of their ids: 512,
             five times the default ``d``.
-        d: how many singular values count, for SLTs; 100 as in the paper's figure. Classes with fewer
-            samples have short spectra, which is noted.
+        d: how many singular values count, for SLTs; 100 as in the paper's figure. Classes with
+            fewer samples have short spectra, which is noted.
         d_activation: the same for activations; the number of classes − 1 by default.
         form: how the area is taken, see `torchprobe.numerics.auc`.
         correct_only: leave out samples that the network gets wrong.
@@ -181,10 +181,9 @@ class SltClasses(SltAnalyzer):
         few = [group for group, count in zip(groups, counts, strict=True) if count < self.d]
         if not few:
             return []
-        return [
-            f"{len(few)} of {len(groups)} classes have fewer than d={self.d} samples "
-            f"({', '.join(self.class_names(few)[:5])}, ...): their spectra are short for that reason"
-        ]
+        names = ", ".join(self.class_names(few)[:5])
+        share = f"{len(few)} of {len(groups)} classes ({names}, ...)"
+        return [f"{share} have fewer than d={self.d} samples: their spectra are short for that"]
 
     def _refuse_too_much(self) -> None:
         """Refuse SLTs of one class that would not fit the budget."""
@@ -194,18 +193,20 @@ class SltClasses(SltAnalyzer):
         need = each * self.samples * self.layers[0].dtype.itemsize
         if need > self.sweep().memory_budget:
             raise MemoryBudgetError(
-                f"the SLTs of {self.samples} samples of one class need {need:,} bytes, more than the "
-                f"budget of {self.sweep().memory_budget:,}; choose fewer samples= or layers"
+                f"the SLTs of {self.samples} samples of one class need {need:,} bytes, more than "
+                f"the budget of {self.sweep().memory_budget:,}; choose fewer samples= or layers"
             )
 
 
 def _singular_values(matrix: Tensor) -> Array:
     """Singular values of a wide matrix [sample, feature] through its samples' products."""
-    products = matrix.new_zeros(len(matrix), len(matrix), dtype=torch.float64)
+    from scipy.linalg.blas import dsyrk
+
+    products = np.zeros((len(matrix), len(matrix)))  # its lower triangle, C's order
     for part in matrix.split(max(1, _CHUNK // len(matrix)), dim=1):
-        wide = part.double()
-        products.addmm_(wide, wide.mT)
-    return resolved(singular_values_from_gram(products.cpu().numpy()))
+        wide = part.double().cpu().contiguous().numpy()
+        dsyrk(1.0, wide.T, beta=1.0, c=products.T, trans=1, overwrite_c=1)
+    return resolved(singular_values_from_gram(products))
 
 
 def _shape(sigma: Array, d: int) -> Array:

@@ -9,7 +9,6 @@ import torch
 
 from torchprobe.errors import InsufficientDataError, MemoryBudgetError
 from torchprobe_slt.arguments import Arguments
-from torchprobe_slt.jacobian import Jacobian, Jacobians
 from torchprobe_slt.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from torchprobe import Layer
+    from torchprobe_slt.jacobian import Jacobian, Jacobians
     from torchprobe_slt.windows import WindowSpec
 
 __all__ = ["collect", "jacobians"]
@@ -45,8 +45,8 @@ def jacobians(
 
     All layers come out of one sweep, by the cheapest of four routes: the closed form of a chain of
     matrices and pointwise functions, pushed from the input or pulled from the nodes, and automatic
-    differentiation forwards or in reverse for anything else. Flops of each, and the route taken, are
-    part of the result.
+    differentiation forwards or in reverse for anything else. Flops of each, and the route taken,
+    are part of the result.
 
     Args:
         model: any module differentiable in its input, in eval mode.
@@ -64,8 +64,8 @@ def jacobians(
 
     Raises:
         LayerNotFoundError: the model has no such layer.
-        SettingError: integer inputs, random numbers in eval mode, batch norm in training mode, samples
-            that influence each other.
+        SettingError: integer inputs, random numbers in eval mode, batch norm in training mode,
+            samples that influence each other.
         MemoryBudgetError: the Jacobians exceed the budget; says by how much and what to do.
 
     Source: Nagamine & Mesgarani 2017, section 2.2, eq. 1-4. Deviation: biases are kept, as the
@@ -100,9 +100,9 @@ def jacobians(
     if need > sweep.memory_budget:
         most = sweep.memory_budget // routes.bytes_each
         raise MemoryBudgetError(
-            f"the Jacobians of {len(routes.start):,} samples need {need:,} bytes, more than the budget "
-            f"of {sweep.memory_budget:,}; give at most {most:,} samples at once, fewer layers or nodes, "
-            "or go through them block by block with Sweep(model, layers)(x)"
+            f"the Jacobians of {len(routes.start):,} samples need {need:,} bytes, more than the "
+            f"budget of {sweep.memory_budget:,}; give at most {most:,} samples at once, fewer "
+            "layers or nodes, or go through them block by block with Sweep(model, layers)(x)"
         )
     return collect(sweep.blocks(routes), len(routes.start))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torchprobe_slt.program import Program
     from torchprobe_slt.windows import Directions
 
-__all__ = ["forward", "reverse"]
+__all__ = ["forward", "own", "reverse"]
 
 _ENTRIES = 1 << 22
 """Entries of the widest layer's tangents handled at once: 16 MiB in float32. Fewer make products
@@ -35,10 +35,9 @@ def forward(
 
     def along(direction: Tensor) -> tuple[Tensor, ...]:
         tangent = direction[None].expand_as(start)
-        _, tangents = torch.func.jvp(
-            lambda value: program.nodes(arguments, value), (start,), (tangent,)
-        )
-        return tangents  # type: ignore[no-any-return]
+        done = torch.func.jvp(lambda value: program.nodes(arguments, value), (start,), (tangent,))
+        tangents: tuple[Tensor, ...] = done[1]
+        return tangents
 
     widths = [values.shape[1] for values in program.nodes(arguments, start)]
     size = max(1, _ENTRIES // max(1, max([*widths, start[0].numel()]) * len(start)))
@@ -62,6 +61,21 @@ def reverse(program: Program, arguments: Arguments, start: Tensor) -> list[Tenso
         start = start.detach().clone().requires_grad_()
         layers = program.nodes(arguments, start)
         return [_layer(nodes, start) for nodes in layers]
+
+
+def own(
+    program: Program, arguments: Arguments, start: Tensor, nodes: Tensor
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Derivative of one node of the first layer for each sample, and all layers' nodes.
+
+    Nodes say which of each sample, int64 [sample]; what comes is [sample, 1, input], and
+    [sample, node] of each layer.
+    """
+    with torch.enable_grad():
+        start = start.detach().clone().requires_grad_()
+        layers = program.nodes(arguments, start)
+        (gradient,) = torch.autograd.grad(layers[0].gather(1, nodes[:, None]).sum(), start)
+    return gradient.flatten(1)[:, None], tuple(values.detach() for values in layers)
 
 
 def _layer(nodes: Tensor, start: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Do samples that are hard to tell apart get more functions than easy ones? (NM17, Fig. 7C)"""
+"""Whether samples that are hard to tell apart get more functions than others (NM17, Fig. 7C)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from torchprobe import Layer, Network, NetworkBatch, Result
-    from torchprobe.accumulators import Gram
     from torchprobe.numerics import LdaSolution
     from torchprobe.numerics.spectra import AucForm
+    from torchprobe_slt.products import Products
     from torchprobe_slt.windows import WindowSpec
 
 __all__ = ["SltDifficulty"]
@@ -33,20 +33,20 @@ SUBSETS = ("separable", "inseparable")
 class SltDifficulty(SltDiversity):
     """Whether inputs that are not linearly separable get more linear functions than those that are.
 
-    Linear discriminant analysis of the model's input, fitted in a pass of its own, parts the samples
-    into separable ones, which it gets right (COR), and inseparable ones (INC). Spectra of SLTs as in
-    `SltSpectra`, of either; ΔAUC = AUC of the mean spectrum of the inseparable − that of the
-    separable. A positive ΔAUC means more diverse functions for the difficult samples.
+    Linear discriminant analysis of the model's input, fitted in a pass of its own, parts the
+    samples into separable ones, which it gets right (COR), and inseparable ones (INC). Spectra of
+    SLTs as in `SltSpectra`, of either; ΔAUC = AUC of the mean spectrum of the inseparable − that of
+    the separable. A positive ΔAUC means more diverse functions for the difficult samples.
 
     Fields, for "node" and "input": ``node_delta_auc``; ``node_spectrum`` [subset, index];
-    ``node_auc`` [subset, node]; ``zero_nodes`` [subset]; ``samples`` [subset]. NaN where a subset is
-    empty. A subset of fewer samples than inputs has a spectrum that is short for that reason alone,
-    which is noted.
+    ``node_auc`` [subset, node]; ``zero_nodes`` [subset]; ``samples`` [subset]. NaN where a subset
+    is empty. A subset of fewer samples than inputs has a spectrum that is short for that reason
+    alone, which is noted.
 
     Args:
-        samples: how many samples of either subset are taken, the same number of both, those with the
-            smallest hashes of their ids; 2,000 as in `SltSpectra`. All of them, as many as there are
-            of either, where None.
+        samples: how many samples of either subset are taken, the same number of both, those with
+            the smallest hashes of their ids; 2,000 as in `SltSpectra`. All of them, as many as
+            there are of either, where None.
         on: the split whose SLTs are taken; the discriminant is fitted on "fit" in any case. "fit"
             takes a second pass over it; the paper fits and applies on different data.
         correct_only: leave out samples that the network itself gets wrong.
@@ -129,8 +129,8 @@ class SltDifficulty(SltDiversity):
         found = [self._compared(layer, grams) for layer, grams in self.found()]
         if self.sample is None and not any(each.samples.any() for each in found):
             raise EmptyStateError(
-                "no sample is in either subset: nothing was seen, or the network gets nothing right "
-                "(correct_only=False takes all samples)"
+                "no sample is in either subset: nothing was seen, or the network gets nothing "
+                "right (correct_only=False takes all samples)"
             )
         return found
 
@@ -147,8 +147,9 @@ class SltDifficulty(SltDiversity):
             ignored |= ~right(batch, node_of(labels, self.classes, self.names))
         return (guesses != labels).long().masked_fill(ignored, -1)
 
-    def _compared(self, layer: Layer, grams: Mapping[str, Gram]) -> Result:
-        counts, fields = self.counts(grams, layer), {}
+    def _compared(self, layer: Layer, grams: Mapping[str, Products]) -> Result:
+        counts = self.counts(grams, layer)
+        fields: dict[str, Any] = {}
         for axis in self.axes:
             fields |= self._fields(grams, layer, axis)
         features = self.size(self.network, layer).inputs
@@ -160,7 +161,7 @@ class SltDifficulty(SltDiversity):
             **fields,
         )
 
-    def _fields(self, grams: Mapping[str, Gram], layer: Layer, axis: str) -> dict[str, Any]:
+    def _fields(self, grams: Mapping[str, Products], layer: Layer, axis: str) -> dict[str, Any]:
         pair = separable, inseparable = self.spectra(grams, layer, axis)
         return {
             f"{axis}_delta_auc": inseparable.mean_auc - separable.mean_auc,
@@ -178,7 +179,5 @@ def _short(counts: Sequence[int], features: int) -> list[str]:
         return [f"no sample is {subset}: there is nothing to compare"]
     if few >= features:
         return []
-    return [
-        f"only {few:,} {subset} samples for {features:,} inputs: their rank, and so the spectrum of "
-        "each node, is limited by that; compare subsets of the same size (samples=)"
-    ]
+    note = f"only {few:,} {subset} samples for {features:,} inputs limit the rank of their spectra"
+    return [f"{note}; compare subsets of the same size (samples=)"]

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from torchprobe.accumulators import BoundedSample, Gram
+from torchprobe.accumulators import BoundedSample
 from torchprobe.errors import MemoryBudgetError, SettingError
 from torchprobe_slt.base import SltAnalyzer
+from torchprobe_slt.products import Products
 from torchprobe_slt.spectrum import Spectra
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from torchprobe_slt.base import Size
     from torchprobe_slt.windows import WindowSpec
 
-    Grams = Mapping[str, Gram]
+    Grams = Mapping[str, Products]
 
 __all__ = ["AXES", "SltDiversity"]
 
@@ -33,8 +34,8 @@ class SltDiversity(SltAnalyzer):
     """The base of analyzers that take spectra of SLTs, of one or several subsets of the samples.
 
     Args:
-        samples: how many samples of each subset are taken at most, those with the smallest hashes of
-            their ids, and as many of each; all of them where None.
+        samples: how many samples of each subset are taken at most, those with the smallest hashes
+            of their ids, and as many of each; all of them where None.
         d: how many singular values count.
         form: how the area is taken, see `torchprobe.numerics.auc`.
         axes: "node", "input" or both.
@@ -72,7 +73,7 @@ class SltDiversity(SltAnalyzer):
     def start(self, network: Network, /) -> None:
         """Make Gram matrices of every node and input, or room for a sample of inputs."""
         super().start(network)
-        self.grams: dict[str, Gram] = {}
+        self.grams: dict[str, Products] = {}
         self.sample: BoundedSample | None = None
         if self.samples is None:
             self.grams = self._matrices(self.layers)
@@ -112,7 +113,7 @@ class SltDiversity(SltAnalyzer):
         """The spectra of each subset."""
         each = [grams[_key(layer, axis, subset)] for subset in self.subsets]
         return [
-            Spectra.of(gram.value, self.d, self.form)
+            Spectra.of(gram.lower, self.d, self.form)
             if gram.state
             else Spectra.none(gram.leading[0], self.d)
             for gram in each
@@ -129,7 +130,7 @@ class SltDiversity(SltAnalyzer):
         parts = [rows[(labels == n).to(rows.device)] for n in range(len(self.subsets))]
         return [part[: min(map(len, parts))] for part in parts]
 
-    def _matrices(self, layers: Sequence[Layer]) -> dict[str, Gram]:
+    def _matrices(self, layers: Sequence[Layer]) -> dict[str, Products]:
         return {
             _key(layer, axis, subset): _gram(self.size(self.network, layer), axis)
             for layer in layers
@@ -143,10 +144,8 @@ class SltDiversity(SltAnalyzer):
             here = (subset == number).to(jacobians.device)
             part = jacobians if bool(here.all()) else jacobians[here]
             for axis in self.axes:
-                gram = grams[_key(layer, axis, name)]
-                state = gram.reduce(part if axis == "node" else part.transpose(1, 2))
-                if state:
-                    gram.absorb(state)
+                rows = part if axis == "node" else part.transpose(1, 2)
+                grams[_key(layer, axis, name)].add(rows)
 
     # -- memory
 
@@ -165,10 +164,10 @@ class SltDiversity(SltAnalyzer):
             if need > budget:
                 size = self.size(self.network, layer)
                 raise MemoryBudgetError(
-                    f"{self.name}: the Gram matrices of layer {layer.name!r} ({size.nodes:,} nodes, "
-                    f"{size.inputs:,} inputs) need {need:,} bytes, more than the budget of "
-                    f"{budget:,}; take axes=('node',) or ('input',) alone, a deeper point=, a window= "
-                    "of the input, positions='center', or raise memory_budget="
+                    f"{self.name}: the Gram matrices of layer {layer.name!r} ({size.nodes:,} "
+                    f"nodes, {size.inputs:,} inputs) need {need:,} bytes, more than the budget of "
+                    f"{budget:,}; take axes=('node',) or ('input',) alone, a deeper point=, a "
+                    "window= of the input, positions='center', or raise memory_budget="
                 )
 
 
@@ -176,6 +175,7 @@ def _key(layer: Layer, axis: str, subset: str) -> str:
     return f"{layer.name}/{axis}/{subset}"
 
 
-def _gram(size: Size, axis: str) -> Gram:
+def _gram(size: Size, axis: str) -> Products:
     """The Gram matrices of every node over its inputs, or of every input over the nodes."""
-    return Gram(size.inputs, size.nodes) if axis == "node" else Gram(size.nodes, size.inputs)
+    sizes = (size.inputs, size.nodes) if axis == "node" else (size.nodes, size.inputs)
+    return Products(*sizes)

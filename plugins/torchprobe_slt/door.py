@@ -91,8 +91,8 @@ def _refuse_training(model: nn.Module) -> None:
         if by_batch:
             raise SettingError(
                 f"{name or type(module).__name__!r} normalises by the batch, so that each sample's "
-                "function depends on the others; call model.eval() (probe.run() does), and use batch "
-                "norm that keeps running statistics"
+                "function depends on the others; call model.eval() (probe.run() does), and use "
+                "batch norm that keeps running statistics"
             )
         if isinstance(module, _DropoutNd) and module.training and module.p > 0:
             raise SettingError(
@@ -122,7 +122,7 @@ def _gradient(total: Tensor, start: Tensor, layer: str) -> Tensor:
     if gradient is None:
         raise SettingError(
             f"layer {layer!r} does not depend on the point by which to differentiate: it comes "
-            "before it, or is cut off by detach() or no_grad() in the model; choose a layer behind it"
+            "before it, or is cut off by detach() or no_grad() in the model; choose one behind it"
         )
     return gradient
 

@@ -53,7 +53,7 @@ class Jacobians(Mapping[str, Jacobian]):
     """"push" and "pull" are the closed form from the input's and from the nodes' end, "forward" and
     "reverse" automatic differentiation."""
     flops: Mapping[str, float] = field(default_factory=dict)
-    """Estimated floating point operations a sample of every route there was; the cheapest is taken."""
+    """Estimated floating point operations a sample of every route; the cheapest is taken."""
     exact: bool = True
     """Whether the network is piecewise linear, so that J and c are its function around each sample;
     otherwise they are its tangent there, a local approximation."""

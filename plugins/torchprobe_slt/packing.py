@@ -59,8 +59,8 @@ class Packing:
         rows = torch.cat(flat, 1)
         if rows.shape[1] != self.width:
             raise ShapeError(
-                f"a sample has {rows.shape[1]:,} entries now and had {self.width:,} at first; crop or "
-                "pad samples to one size"
+                f"a sample has {rows.shape[1]:,} entries now and had {self.width:,} at first; crop "
+                "or pad samples to one size"
             )
         return rows
 

@@ -97,8 +97,8 @@ class Program:
         missing = [each.name for each in self.readouts if each.name not in caught.found]
         if missing:
             raise LayerNotFoundError(
-                f"layer {missing[0]!r} delivered no tensor in this forward pass; choose layers that "
-                "the model calls"
+                f"layer {missing[0]!r} delivered no tensor in this forward pass; choose layers "
+                "that the model calls"
             )
         self.overwritten |= caught.overwritten(start)
         return [caught.found[readout.name] for readout in self.readouts]
@@ -176,9 +176,9 @@ class _Catch:
         if name in self.program.overwritten:
             tensor = tensor.clone()
         self.found[name] = tensor
-        self._versions[name] = tensor, tensor._version  # noqa: SLF001 - torch's documented name
+        self._versions[name] = tensor, version(tensor)
 
-    def put(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+    def put(self, module: nn.Module, _: Any, output: Any) -> Any:
         """Note the point's own value, or give another in its place."""
         if threading.get_ident() != self._thread or self.start is not None:
             return None
@@ -192,9 +192,13 @@ class _Catch:
 
     def overwritten(self, start: Tensor) -> set[str]:
         """The layers whose output has changed since it was caught."""
-        kept = dict(self._versions)
-        changed = {name for name, (tensor, version) in kept.items() if tensor._version != version}  # noqa: SLF001
-        return changed | ({""} if start._version else set())  # noqa: SLF001
+        changed = {name for name, (tensor, at) in self._versions.items() if version(tensor) != at}
+        return changed | ({""} if version(start) else set())
+
+
+def version(tensor: Tensor) -> int:
+    """How often a tensor was written to in place."""
+    return tensor._version  # noqa: SLF001 - torch's documented name
 
 
 @contextmanager
@@ -212,7 +216,7 @@ def plain_kernels(model: nn.Module) -> Iterator[None]:
     finally:
         backends.mha.set_fastpath_enabled(before[0])
         if recurrent:
-            backends.mkldnn.enabled, backends.cudnn.enabled = before[1:]  # type: ignore[assignment]
+            backends.mkldnn.enabled, backends.cudnn.enabled = before[1:]
 
 
 def _by_name(model: nn.Module) -> dict[str, nn.Module]:

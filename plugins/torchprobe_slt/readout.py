@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from torchprobe.axes import Axes
 from torchprobe.errors import LayoutError, SettingError
 from torchprobe.patterns import Pattern
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from torchprobe import Layer
+    from torchprobe.axes import Axes
 
 __all__ = ["Readout"]
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-
 from torchprobe_slt.arguments import samples
 from torchprobe_slt.differentiation import forward, reverse
 from torchprobe_slt.tracing import Trace
-from torchprobe_slt.windows import Directions, Window, Windows
+from torchprobe_slt.windows import Directions, Windows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,8 +100,8 @@ class Routes:
     def flops(self) -> dict[str, float]:
         """Estimated floating point operations a sample, by route.
 
-        The closed form multiplies matrices only. Forwards, every direction costs what the pass up to
-        the last layer costs; in reverse, every node costs what the pass up to its layer costs.
+        The closed form multiplies matrices only. Forwards, every direction costs what the pass up
+        to the last layer costs; in reverse, every node costs what the pass up to its layer costs.
         """
         before, counts = (
             self.flops_before,

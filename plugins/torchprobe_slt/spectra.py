@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torchprobe import Layer, NetworkBatch, Result
-    from torchprobe.accumulators import Gram
     from torchprobe.numerics.spectra import AucForm
+    from torchprobe_slt.products import Products
     from torchprobe_slt.windows import WindowSpec
 
 __all__ = ["SltSpectra"]
@@ -31,15 +31,15 @@ class SltSpectra(SltDiversity):
     in the first hidden layer of a ReLU network; a flat spectrum, an AUC of d − 1, as many functions
     as samples.
 
-    Spectra come from Gram matrices in float64, one [input, input] for each node and one [node, node]
-    for each input: the same memory for any number of samples. By default a bounded sample of the
+    Spectra come from Gram matrices in float64, [input, input] for each node and [node, node] for
+    each input, in the same memory for any number of samples. By default a bounded sample of the
     inputs is kept and the network run on it at the end, as it then is; ``samples=None`` takes every
     sample as it comes.
 
     Fields: ``mean_node_auc``, ``mean_input_auc``; ``node_auc`` [node] and ``input_auc`` [input]
     (0.5..d−1, NaN where all SLTs are 0); ``node_spectrum`` and ``input_spectrum`` [index], means of
-    spectra, 0..1; ``zero_nodes`` and ``zero_inputs``, left out of the means; ``linear_nodes``, those
-    of rank one; ``samples``.
+    spectra, 0..1; ``zero_nodes`` and ``zero_inputs``, left out of the means; ``linear_nodes``,
+    those of rank one; ``samples``.
 
     Args:
         samples: how many samples are taken at most, those with the smallest hashes of their ids:
@@ -55,8 +55,8 @@ class SltSpectra(SltDiversity):
         MemoryBudgetError: the Gram matrices of one layer exceed the budget.
 
     Source: Nagamine & Mesgarani 2017, sections 2.3 and 4.2, Fig. 7A. The paper leaves the first
-    layer out because its node spectra have rank one; here they are computed, and drawings leave them
-    out.
+    layer out because its node spectra have rank one; here they are computed, and drawings leave
+    them out.
 
     Example:
         >>> import torch, torchprobe as tp
@@ -103,7 +103,7 @@ class SltSpectra(SltDiversity):
         """The spectra of every layer."""
         return [self._result(layer, grams) for layer, grams in self.found()]
 
-    def _result(self, layer: Layer, grams: Mapping[str, Gram]) -> Result:
+    def _result(self, layer: Layer, grams: Mapping[str, Products]) -> Result:
         (count,) = self.counts(grams, layer)
         if not count:
             raise EmptyStateError("no sample was seen")

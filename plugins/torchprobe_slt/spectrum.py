@@ -39,7 +39,10 @@ class Spectra:
 
     @classmethod
     def of(cls, grams: Tensor, d: int, form: AucForm) -> Spectra:
-        """The first d singular values behind Gram matrices [node, feature, feature]."""
+        """The first d singular values behind Gram matrices [node, feature, feature].
+
+        Only their lower triangles are read.
+        """
         sigma = resolved(singular_values_from_gram(grams.cpu().numpy()))
         sigma = np.pad(sigma[:, :d], ((0, 0), (0, max(0, d - sigma.shape[1]))))
         mean = mean_spectrum(sigma, d).values

@@ -9,6 +9,7 @@ import torch
 from torchprobe.errors import MemoryBudgetError, SettingError, TorchprobeError
 from torchprobe.sandbox import Sandbox
 from torchprobe_slt.arguments import Arguments
+from torchprobe_slt.differentiation import own
 from torchprobe_slt.door import examine
 from torchprobe_slt.jacobian import Jacobian, Jacobians
 from torchprobe_slt.program import Program
@@ -96,7 +97,8 @@ class Sweep:
 
         Raises:
             SettingError: the model cannot be differentiated sample by sample; says why.
-            MemoryBudgetError: one sample's Jacobians exceed the budget; says what to choose instead.
+            MemoryBudgetError: one sample's Jacobians exceed the budget; says what to choose
+            instead.
         """
         return self.run(Arguments.of(args, kwargs, self.sample_axis))
 
@@ -126,6 +128,23 @@ class Sweep:
             raise MemoryBudgetError(self._too_large(routes))
         return routes
 
+    def own(self, arguments: Arguments, nodes: Tensor) -> Jacobian:
+        """Jacobians of one node for each sample, another for every sample: [sample, 1, input].
+
+        One backward pass gives them all, whatever the number of nodes; the output is that of all
+        nodes. For one layer whose nodes see the whole input.
+        """
+        with Sandbox(arguments.input.device):
+            arguments = arguments.detached()
+            start = self.program.start(arguments)
+            if self._findings is None:
+                self._findings = examine(self.program, arguments, start)
+            values, (output,) = own(self.program, arguments, start, nodes)
+            at = output.gather(1, nodes[:, None])  # [sample, 1]
+            through = (values @ start.flatten(1)[:, :, None])[:, :, 0]
+            shape = tuple(start.shape[1:])
+            return Jacobian(values, at - through, output, start.flatten(1), (1,), shape)
+
     @property
     def exact(self) -> bool:
         """Whether the network was found to be piecewise linear."""
@@ -141,7 +160,7 @@ class Sweep:
             except torch.OutOfMemoryError:
                 raise
             except (NotImplementedError, RuntimeError) as error:
-                self._give_up(route, f"{type(error).__name__}: {str(error).splitlines()[0]}", error)
+                self._give_up(route, f"{type(error).__name__}: {_first_line(error)}", error)
                 continue
             if route in self._checked or self._holds(routes, route, found, first):
                 return self._jacobians(routes, route, part, found)
@@ -209,10 +228,11 @@ class Sweep:
         nodes = {n: routes.outputs[i].shape[1] for i, n in enumerate(routes.windows)}
         widest = max(nodes, key=lambda name: nodes[name])
         return (
-            f"the Jacobians of one sample need {routes.bytes_each:,} bytes ({sum(nodes.values()):,} "
-            f"nodes, most of them in {widest!r}, by {routes.start[0].numel():,} inputs), more than the "
-            f"budget of {self.memory_budget:,}. Choose fewer layers or nodes, positions='center', a "
-            "window= of the input for layers with positions, a deeper point=, or raise memory_budget="
+            f"one sample's Jacobians need {routes.bytes_each:,} bytes ({sum(nodes.values()):,} "
+            f"nodes, most of them in {widest!r}, by {routes.start[0].numel():,} inputs), more than "
+            f"the budget of {self.memory_budget:,}. Choose fewer layers or nodes, "
+            "positions='center', a window= of the input for layers with positions, a deeper "
+            "point=, or raise memory_budget="
         )
 
 
@@ -232,3 +252,7 @@ def _quarter_of_memory() -> int:
     import psutil
 
     return int(psutil.virtual_memory().total // 4)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")

@@ -14,9 +14,10 @@ from torchprobe.numerics import Clustering, classical_mds_of_points, upgma
 from torchprobe.wording import unknown
 from torchprobe_slt.base import SltAnalyzer
 from torchprobe_slt.truth import node_of
+from torchprobe_slt.windows import Windows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -40,19 +41,21 @@ class SltTemplates(SltAnalyzer):
     classes are told apart.
 
     Fields: ``template``, ``template_features``, ``centroid``, ``features`` [class, input];
-    ``template_count``, ``class_count`` [class]; ``table`` [class, node, input];
+    ``template_count``, ``class_count``, ``own_node`` [class]; ``table`` [class, node, input];
     ``cluster_slt``, ``cluster_features`` [class, cluster, input] and ``cluster_count``
-    [class, cluster], largest first, NaN and 0 where a class has fewer; and of the sample clustered,
-    class by class in the order of the dendrogram: ``slt`` [item, input], ``item_class``,
-    ``item_cluster`` [item] and ``mds`` [item, dimension].
+    [class, cluster], largest first, NaN and 0 where a class has fewer; ``samples``; and of the
+    sample clustered, class by class in the order of the dendrogram: ``slt`` [item, input],
+    ``item_class``, ``item_cluster`` [item] and ``mds`` [item, dimension].
 
     Args:
         output: the layer whose nodes stand for classes; the last probed one by default.
         clusters: into how many the SLTs of a class are cut; the paper shows about 6 to 8.
-        samples: how many SLTs of a class are clustered, those with the smallest hashes of their ids.
+        samples: how many SLTs of a class are clustered, those with the smallest hashes of their
+            ids.
         nearest: samples of a template; 50 as in the paper.
         classes: names of the output's nodes in their order, where labels are names.
         correct_only: leave out samples that the network gets wrong.
+        fold: (columns, rows) into which drawings fold a flat input, such as (frames, mel bands).
         point, route, window, sample_axis, memory_budget: see `SltAnalyzer`.
 
     Raises:
@@ -75,6 +78,7 @@ class SltTemplates(SltAnalyzer):
         nearest: int = 50,
         classes: Sequence[str] | None = None,
         correct_only: bool = True,
+        fold: Sequence[int] | None = None,
         point: str | None = None,
         route: str = "auto",
         window: WindowSpec | None = None,
@@ -88,7 +92,7 @@ class SltTemplates(SltAnalyzer):
             )
         self.output = output
         self.clusters, self.samples, self.nearest = clusters, samples, nearest
-        self.classes, self.correct_only = classes, correct_only
+        self.classes, self.correct_only, self.fold = classes, correct_only, fold
 
     def start(self, network: Network, /) -> None:
         """Make the means, the sample and the lists of the nearest."""
@@ -115,16 +119,17 @@ class SltTemplates(SltAnalyzer):
     def update(self, batch: NetworkBatch, /) -> None:
         """First the means and the sample, then those nearest to the centroids."""
         assert batch.grouping is not None
-        for (rows,) in self.rows(batch):
-            labels, nodes = self._labelled(rows, rows.labels(batch.grouping))
-            own = rows.values[torch.arange(len(nodes)), nodes.clamp(min=0)]  # [row, input]
-            pair = torch.cat([own, rows.inputs], 1)
-            if batch.number == 0:
+        if batch.number == 0:
+            for (rows,) in self.rows(batch):
+                labels, own = self._own(rows, batch.grouping)
                 self.means.update(rows.values, labels)
                 self.features.update(rows.inputs, labels)
-                self.sample.update(pair, rows.ids, labels)
-            else:
-                self.top.update(pair, rows.ids, self._distances(own, labels), labels)
+                self.sample.update(torch.cat([own, rows.inputs], 1), rows.ids, labels)
+            return
+        for rows in self._own_rows(batch):
+            labels, own = self._own(rows, batch.grouping)
+            pair = torch.cat([own, rows.inputs], 1)
+            self.top.update(pair, rows.ids, self._distances(own, labels), labels)
 
     def after(self, split: str, number: int) -> None:
         """Note the centroid of each class's SLTs of its own node."""
@@ -139,6 +144,9 @@ class SltTemplates(SltAnalyzer):
         groups = self.means.groups
         self.after("fit", 0)
         fields = {
+            "samples": int(self.means.counts.sum()),
+            "own_node": ("class", node_of(groups, self.classes, self.names)),
+            "input_shape": ("axis", self._shape()),
             "class_count": ("class", self.means.counts),
             "centroid": ("class input", torch.stack(list(self._centroids.values()))),
             "features": ("class input", self.features.value),
@@ -151,18 +159,49 @@ class SltTemplates(SltAnalyzer):
             coords["node"] = tuple(self.classes)
         return [self.result(of=self.layers[0], coords=coords, notes=self.remarks(), **fields)]
 
-    def _labelled(self, rows: Rows, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Labels and own nodes of rows, -1 for those to be left out: [row] both."""
+    def _shape(self) -> tuple[int, ...]:
+        """What an input is made of: that of the model, or of a window of it."""
+        along, shape = self.window_of(self.layers[0]), self.input_shape(self.network)
+        if along is None:
+            return shape
+        layer = self.layers[0]
+        return Windows.of(along, shape, (layer.width, *layer.position_shape)).shape
+
+    def _own_rows(self, batch: NetworkBatch) -> Iterator[Rows]:
+        """The rows of a batch with the SLT of their own node alone, where that is cheaper."""
+        layer = self.layers[0]
+        if self.window_of(layer) is not None:
+            yield from (rows for (rows,) in self.rows(batch))
+            return
+        arguments = self.arguments(batch)
+        nodes = self._nodes(batch.labels).clamp(min=0).to(arguments.input.device)
+        jacobian = self.sweep().own(arguments, nodes)
+        yield self.rows_of(layer, jacobian, batch.given, slice(0, len(nodes)))
+
+    def _nodes(self, labels: Tensor) -> Tensor:
+        """The output node of each label, -1 where there is none: [row]."""
         nodes = node_of(labels, self.classes, self.names)
         if len(nodes) and int(nodes.max()) >= self.nodes:
             raise LabelError(
-                f"label {int(nodes.max())} has no node: layer {rows.layer.name!r} has {self.nodes}. "
-                "Choose the layer whose nodes stand for classes: output=..."
+                f"label {int(nodes.max())} has no node: {self.layers[0].name!r} has {self.nodes}; "
+                "choose the layer whose nodes stand for classes: output=..."
             )
+        return nodes
+
+    def _own(self, rows: Rows, grouping: str) -> tuple[Tensor, Tensor]:
+        """Labels of rows, -1 for those to be left out, and the SLTs of their own nodes.
+
+        Returns:
+            [row] and [row, input].
+        """
+        labels = rows.labels(grouping)
+        nodes = self._nodes(labels)
         out = nodes < 0
         if self.correct_only:
             out = out | (rows.outputs.argmax(1) != nodes)
-        return labels.masked_fill(out, -1), nodes
+        values = rows.values
+        at = nodes.clamp(min=0) if values.shape[1] > 1 else torch.zeros_like(nodes)
+        return labels.masked_fill(out, -1), values[torch.arange(len(nodes)), at]
 
     def _distances(self, own: Tensor, labels: Tensor) -> Tensor:
         """Euclidean distance of each SLT to its class's centroid; infinite where there is none."""
@@ -173,7 +212,7 @@ class SltTemplates(SltAnalyzer):
         return distances
 
     def _templates(self, groups: Tensor) -> dict[str, Any]:
-        """Mean SLT and features of those nearest to each centroid; NaN before the second pass."""
+        """Mean SLT and features of those nearest to each centroid; NaN where there are none."""
         labels, rows = self._kept(self.top)
         means = [rows[labels == group].mean(0) for group in groups]  # NaN where there are none
         both = torch.stack(means)

@@ -28,11 +28,9 @@ _VIEWS = {
 _PRODUCTS = {_aten.mm: 0, _aten.addmm: 1}
 """Matrix products, and which argument is the matrix whose rows are samples."""
 _ALSO_POINTWISE = {
-    _aten._prelu_kernel,
-    _aten.hardswish,
-    _aten.hardswish_,
-    _aten.log_sigmoid_forward,
-}  # noqa: SLF001
+    getattr(_aten, name)
+    for name in ("_prelu_kernel", "hardswish", "hardswish_", "log_sigmoid_forward")
+}
 """Functions of each entry by itself that torch does not mark as such."""
 _BATCH_NORMS = {_aten.native_batch_norm: 5, _aten.cudnn_batch_norm: 5}
 """Batch norms, and which argument says whether they normalise by the batch."""
@@ -91,7 +89,8 @@ class Pointwise:
         )
         if overwrites:
             func = getattr(torch.ops.aten, name.split("::")[1][:-1])
-        return cls(func, *marked, at.clone() if overwrites else at)
+        args, kwargs = marked
+        return cls(func, args, kwargs, at.clone() if overwrites else at)
 
     def scale(self, samples: int) -> Scale:
         """Its slopes [sample, node], the derivative at a kink being what torch says it is."""
@@ -122,7 +121,7 @@ class Trace(TorchDispatchMode):
     """
 
     def __init__(self, start: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.steps: list[Linear | Pointwise] = []
         self.places: dict[str, int] = {}
         """By layer, after how many steps of the chain its output stands."""
@@ -162,7 +161,7 @@ class Trace(TorchDispatchMode):
     def __torch_dispatch__(
         self,
         func: Any,
-        types: Any,  # noqa: ARG002
+        types: Any,
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:

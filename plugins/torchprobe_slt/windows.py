@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
 
@@ -13,13 +13,11 @@ from torchprobe.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import TypeAlias
 
     from torch import Tensor
 
-    WindowSpec: TypeAlias = Window | Sequence[Window] | Mapping[str, Window | Sequence[Window]]
 
-__all__ = ["Directions", "Window", "Windows"]
+__all__ = ["Directions", "Window", "WindowSpec", "Windows"]
 
 
 class Window(NamedTuple):
@@ -46,6 +44,10 @@ class Window(NamedTuple):
         """The entries that positions see, in or out of the input: int64 [position, size]."""
         first = self.start + self.stride * positions
         return first[:, None] + torch.arange(self.size, device=positions.device)
+
+
+WindowSpec: TypeAlias = "Window | Sequence[Window] | Mapping[str, Window | Sequence[Window]]"
+"""One window for each position axis, for all layers or by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +81,8 @@ class Windows:
             raise SettingError(f"windows {along} must have a size and stride of 1 or more")
         if len(along) != len(node_shape) - 1 or len(along) > len(input_shape):
             raise SettingError(
-                f"{len(along)} windows for nodes of shape {node_shape} (channel, *positions) over an "
-                f"input of shape {input_shape}; give one for each position axis"
+                f"{len(along)} windows for nodes of shape {node_shape} (channel, *positions) over "
+                f"an input of shape {input_shape}; give one for each position axis"
             )
         return cls(along, input_shape, node_shape)
 
