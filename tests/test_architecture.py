@@ -19,9 +19,10 @@ FLOORS = [
     "axes accumulators numerics storage documents tables compat sandbox naming patterns "
     "outputs sample_ids",
     "fields result results comparison archive layer batch network analyzer labels groupings "
-    "objective",
-    "hookspecs registry discovery plugins selection layouts positions",
-    "loading coverage gradients sensitivity waiting hooks turns forks stream distributed",
+    "objective positions matching",
+    "hookspecs registry discovery plugins selection layouts",
+    "loading coverage gradients sensitivity waiting hooks receptive_fields turns forks stream "
+    "distributed",
     "compute configured probe layer_table optimal_input",
     "callbacks plotting report",
     "testing cli __main__",
