@@ -55,6 +55,9 @@ class Analyzer:
     `LayerBatch.gradients`; asking costs a backward pass for each batch."""
     needs_labels: ClassVar[bool] = False
     """Whether it reads labels; if so it is forked per grouping and refused where there are none."""
+    needs_positions: bool = False
+    """Whether it reads `Layer.positions_map`: how a layer's positions lie over the input's, which
+    is measured before the first batch; settings may change it."""
     passes: int = 1
     """How often it must see the "fit" data; settings may change it."""
     splits: tuple[str, ...] = ("fit",)

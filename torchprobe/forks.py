@@ -66,6 +66,7 @@ class Forks:
         self._misfit: LabelError | None = None
         self._fitted = False
         self.of_network = any(each.scope == "network" for each in analyzers.values())
+        self.want_positions = any(each.needs_positions for each in analyzers.values())
         self._heard: dict[tuple[object, ...], list[tuple[Key, Analyzer]]] = {}
         self.turns = Turns()
         self._state_bytes = 0

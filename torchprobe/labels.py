@@ -16,6 +16,8 @@ from torchprobe.errors import LabelError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torchprobe.matching import Matching
+
 __all__ = ["ClassNames", "Labels", "encode"]
 
 IGNORED = (-1, -100)
@@ -148,7 +150,8 @@ class Labels:
     Args:
         labels: one array (grouping "label") or arrays by grouping; [sample] or
             [sample, *positions]; integers or strings, -1 or -100 (or None) to leave a row out.
-        lengths: valid positions of each sample, [sample].
+        lengths: valid positions of each sample, [sample]; of the model's input, where `matching`
+            knows it.
         mask: which positions count, bool [sample, *positions] or [sample].
         ids: a stable number for each sample, int64 [sample].
         names: class names by grouping; string labels are added to them.
@@ -156,6 +159,9 @@ class Labels:
     Raises:
         LabelError: anything malformed; sizes are checked against each layer later.
     """
+
+    matching: Matching | None = None
+    """How positions of the input and of layers lie to each other in the current forward pass."""
 
     def __init__(
         self,
@@ -168,7 +174,8 @@ class Labels:
     ) -> None:
         self.names = names if names is not None else {}
         self._groups: dict[tuple[object, ...], Groups] = {}
-        self._keep: dict[tuple[int, ...], Tensor | None] = {}
+        self._keep: dict[tuple[object, ...], Tensor | None] = {}
+        self._own_lengths = False
         by_grouping = labels if isinstance(labels, dict) else {DEFAULT_GROUPING: labels}
         self.labels: dict[str, Tensor] = {}
         for grouping, values in by_grouping.items():
@@ -191,13 +198,20 @@ class Labels:
         for name in ("lengths", "mask", "ids"):
             values = getattr(self, name)
             setattr(part, name, None if values is None else values[start:stop])
+        part.matching, part._own_lengths = self.matching, self._own_lengths
         return part
 
     def with_lengths(self, lengths: Tensor) -> Labels:
         """The same with the lengths that a packed or nested tensor carries itself."""
         other = self.slice(0, len(lengths))
-        other.lengths = lengths.cpu()
+        other.lengths, other._own_lengths = lengths.cpu(), True  # noqa: SLF001
         return other
+
+    @property
+    def positional(self) -> bool:
+        """Whether anything is said of positions, so that layers' positions matter."""
+        by_position = any(values.ndim > 1 for values in self.labels.values())
+        return by_position or self.lengths is not None or self.mask is not None
 
     def valid(self, shape: tuple[int, ...], layer: str) -> Tensor | None:
         """Which positions count, bool [sample, *positions], or None where all do."""
@@ -213,23 +227,38 @@ class Labels:
 
     def keep(self, shape: tuple[int, ...], layer: str) -> Tensor | None:
         """Indices of the rows that count among [sample, *positions] flattened, None for all."""
-        if shape not in self._keep:
+        key = self._key(shape, layer, self.mask)
+        if key not in self._keep:
             mask = self.valid(shape, layer)
             whole = mask is None or bool(mask.all())
-            self._keep[shape] = None if whole else mask.flatten().nonzero().flatten()  # type: ignore[union-attr]
-        return self._keep[shape]
+            self._keep[key] = None if whole else mask.flatten().nonzero().flatten()  # type: ignore[union-attr]
+        return self._keep[key]
 
     def groups(
         self, grouping: str, shape: tuple[int, ...], layer: str, device: torch.device
     ) -> Groups:
-        """The groups of the rows that count, worked out once for all layers of one shape."""
-        key = (grouping, shape, device)
+        """The groups of the rows that count, worked out once for all layers of the same rows."""
+        given = self._given(grouping)
+        key = (grouping, device, self._key(shape, layer, given, self.mask))
         if key not in self._groups:
-            labels = self._spread(self._given(grouping), shape, layer, f"labels {grouping!r}")
+            labels = self._spread(given, shape, layer, f"labels {grouping!r}", grouping)
             keep = self.keep(shape, layer)
             flat = labels.flatten()
             self._groups[key] = Groups.of(flat if keep is None else flat[keep]).to(device)
         return self._groups[key]
+
+    def _key(self, shape: tuple[int, ...], layer: str, *given: Tensor | None) -> tuple[object, ...]:
+        """What layers with the same rows have in common: a shape, and a map where it is needed."""
+        fits = (each is None or each.ndim == 1 or tuple(each.shape) == shape for each in given)
+        if self.matching is None or len(shape) == 1 or (all(fits) and self._counted_here(shape)):
+            return shape
+        return shape, self.matching.key(layer)
+
+    def _counted_here(self, shape: tuple[int, ...]) -> bool:
+        """Whether lengths count the positions of a layer of this shape."""
+        if self.lengths is None or self._own_lengths or self.matching is None:
+            return True
+        return self.matching.fits_lengths(shape)
 
     def _given(self, grouping: str) -> Tensor:
         if grouping not in self.labels:
@@ -248,6 +277,11 @@ class Labels:
             )
         if len(shape) == 1:  # no positions: a sample counts unless it is empty
             return lengths > 0
+        if self.matching is not None and not self._counted_here(shape):
+            try:
+                return self.matching.within(lengths, shape, layer)
+            except LabelError as error:
+                raise LabelError(f"layer {layer!r} has positions {shape[1:]}: {error}") from error
         if len(shape) != 2:  # noqa: PLR2004 - [sample, position]
             raise LabelError(
                 f"layer {layer!r} has {len(shape) - 1} position axes {shape[1:]}; lengths describe "
@@ -260,13 +294,27 @@ class Labels:
             )
         return torch.arange(shape[1])[None] < lengths[:, None]
 
-    def _spread(self, values: Tensor, shape: tuple[int, ...], layer: str, what: str) -> Tensor:
-        """Per-sample or per-position values as [sample, *positions]."""
+    def _spread(
+        self,
+        values: Tensor,
+        shape: tuple[int, ...],
+        layer: str,
+        what: str,
+        grouping: str | None = None,
+    ) -> Tensor:
+        """Per-sample or per-position values as [sample, *positions]; of a mask, or a grouping."""
         if tuple(values.shape) == shape:
             return values
         if values.ndim == 1 and len(values) == shape[0]:
             return values.view(-1, *[1] * (len(shape) - 1)).expand(shape)
-        raise LabelError(_misfit(values, shape, layer, what))
+        if self.matching is None or 1 in (values.ndim, len(shape)) or len(values) != shape[0]:
+            raise LabelError(_misfit(values, shape, layer, what))
+        try:
+            if grouping is None:
+                return self.matching.mask(values, shape, layer)
+            return self.matching.labels(values, grouping, shape, layer)
+        except LabelError as error:
+            raise LabelError(f"{_misfit(values, shape, layer, what)}; {error}") from error
 
 
 def _misfit(values: Tensor, shape: tuple[int, ...], layer: str, what: str) -> str:

@@ -12,6 +12,7 @@ from torchprobe.errors import SettingError
 
 if TYPE_CHECKING:
     from torchprobe.axes import Axes
+    from torchprobe.positions import PositionsMap
 
 __all__ = ["POSITIONS", "Layer"]
 
@@ -37,6 +38,8 @@ class Layer:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     positions: str = "each"
     """One of `POSITIONS`: what analyzers get as a row."""
+    positions_map: PositionsMap | None = field(default=None, compare=False)
+    """How its positions lie over the input's, where an analyzer has ``needs_positions``."""
 
     @property
     def position_shape(self) -> tuple[int, ...]:

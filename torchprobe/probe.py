@@ -13,14 +13,17 @@ from torchprobe import compat
 from torchprobe.compute import compute, joined
 from torchprobe.configured import configured
 from torchprobe.errors import AttachError, CompileError, EmptyStateError, SettingError
+from torchprobe.groupings import OfLayer
 from torchprobe.hooks import HookManager
 from torchprobe.labels import ClassNames, Labels
 from torchprobe.layouts import Layouts
 from torchprobe.loading import Batch, device_of, eval_mode, moved, unpack
+from torchprobe.matching import Rules
 from torchprobe.naming import canonical_names, input_name, root_name
 from torchprobe.objective import Objective
 from torchprobe.options import Options
 from torchprobe.plugins import plugins
+from torchprobe.receptive_fields import Book
 from torchprobe.sandbox import Sandbox, all_generators_kept
 from torchprobe.selection import Selector, select
 from torchprobe.sensitivity import differentiable
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from torchprobe.groupings import Grouping
     from torchprobe.layer import Layer
     from torchprobe.objective import ObjectiveLike
+    from torchprobe.receptive_fields import Stated
     from torchprobe.results import Results
 
 __all__ = ["Probe"]
@@ -57,6 +61,19 @@ class Probe:
         analyzers: names of installed analyzers, classes, configured instances, or a dictionary of
             these by a name of your own.
         axes: what axes mean where it cannot be inferred: ``{"block.*": "sample token channel"}``.
+        positions: how the positions of layers lie over the input's, where that should not, or
+            cannot, be measured: ``{"encoder.*": tp.positions.Map(stride=4, offset=3, field=15)}``,
+            "identity" (one to one) or "ratio" (spread evenly over the input).
+        labels_at: where labels per position are: "input", "output" or the name of a layer; or a
+            dictionary of these by grouping. By default it is told by their number: one to one for
+            a layer with as many positions; else they are the input's, or else the output's (the
+            other way round for groupings computed from the output).
+        lengths_at: which positions ``lengths`` count: those of the "input", the "output", a layer.
+        label_rule: the label of a layer's position is that at the middle of its receptive field
+            ("center") or the most frequent one within it ("majority").
+        mask_rule: a layer's position counts if the middle of its receptive field does ("center"),
+            any position within ("any_valid") or all of them ("all_valid"; the input's borders
+            count as masked, so that padding changes nothing).
         groupings: labels computed from the model's outputs: ``{"correct": tp.correct()}``.
         class_names: names of integer labels by grouping: ``{"label": ["a", "b"]}``; a plain list
             names those of the grouping "label".
@@ -100,6 +117,11 @@ class Probe:
         analyzers: Iterable[AnalyzerLike] | Mapping[str, AnalyzerLike] = (),
         *,
         axes: Mapping[str, str | Axes] | None = None,
+        positions: Mapping[str, Stated] | None = None,
+        labels_at: str | Mapping[str, str] | None = None,
+        lengths_at: str = "input",
+        label_rule: str = "center",
+        mask_rule: str = "center",
         groupings: Mapping[str, Grouping] | None = None,
         class_names: Mapping[str, Any] | Iterable[str] | None = None,
         calls: str = "separate",
@@ -119,6 +141,10 @@ class Probe:
         aim = Objective.parse(objective)
         self._options = Options(calls, max_calls, nonfinite, on_error, compile, memory_budget, aim)
         self._modules = canonical_names(model)
+        places = _places(labels_at, self._groupings)
+        computed = frozenset(self._groupings)
+        rules = Rules(places, lengths_at, label_rule, mask_rule, computed)
+        self._book = Book(model, positions or {}, rules)
         self._hooks: HookManager | None = None
         self._stance: Any = None
         self.reset()
@@ -145,6 +171,7 @@ class Probe:
         names = {name: ClassNames(given) for name, given in self._class_names.items()}
         self._stream.class_names = names
         self._stream.lenient = self._lenient
+        self._stream.book = self._book
         self._phase = ("fit", 0)
         self._phases: list[tuple[str, int]] = []
         self._finished: list[Results] = []
@@ -426,6 +453,16 @@ class Probe:
             f"analyzers: {', '.join(self.analyzers) or 'none'}; {state}, "
             f"{self.coverage.forwards} forward passes seen)"
         )
+
+
+def _places(
+    labels_at: str | Mapping[str, str] | None, groupings: Mapping[str, Grouping]
+) -> dict[str, str] | str | None:
+    """Where labels are: as the user says, else at the layer that they are computed from."""
+    if isinstance(labels_at, str):
+        return labels_at
+    of_layers = {name: each.layer for name, each in groupings.items() if isinstance(each, OfLayer)}
+    return {**of_layers, **(labels_at or {})}
 
 
 def _class_names(given: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from torchprobe.hooks import Call
     from torchprobe.layouts import Layouts
     from torchprobe.options import Options
+    from torchprobe.receptive_fields import Book
     from torchprobe.selection import Selection
 
 __all__ = ["Stream"]
@@ -72,6 +74,8 @@ class Stream:
         self.class_names: dict[str, ClassNames] = {}
         self.follows_inputs = self.discovering = True
         self.discovered: Callable[[], None] = lambda: None
+        self.book: Book | None = None
+        """What is known of the positions of layers; without it labels must fit each exactly."""
         self._warned = False
         self.lenient = False
         """Whether nobody chose the layers, so that what cannot be read is skipped, not refused."""
@@ -96,6 +100,9 @@ class Stream:
         if name != self.root or len(call.stack) > 1:
             return
         call.data.whole = True
+        if self.book is not None:
+            opened = self.book.opened((module, inputs), self.layouts, self.layers)
+            call.data.labels.matching = opened
         self._warn_of_padding(call.data.labels, inputs[1])
         if self.forks.of_network:
             call.data.called = module, kept_inputs(inputs)
@@ -143,6 +150,8 @@ class Stream:
         """The outermost call has succeeded: deliver what waits and commit."""
         current: Pass = call.data
         try:
+            if self.book is not None and (current.labels.positional or self.computed):
+                self.book.closed(current.labels, self.layouts, output)
             self._compute_groupings(current, output)
             if self.discovering:
                 self._end_discovery(current)
@@ -321,6 +330,7 @@ class Stream:
         with self._lock, Sandbox(torch.device("cpu")):
             try:
                 self._leave_out_unknown(current)
+                self._place_layers(current)
                 met = [(self._layer(item), item) for item in current.waiting]
                 said = [(layer, self._labels(current, item, layer)) for layer, item in met]
                 self.forks.take_turns(said)
@@ -348,6 +358,20 @@ class Stream:
                 current.waiting.remove(item)
                 current.skipped.append((self._layer_name(item), str(error)))
 
+    def _place_layers(self, current: Pass) -> None:
+        """Tell layers how their positions lie over the input's, where an analyzer asks for it."""
+        matching = current.labels.matching
+        for item in current.waiting if self.forks.want_positions else ():
+            layer = self._layer(item)
+            if matching is None or not layer.axes.positions:
+                continue
+            try:
+                found = matching.map_of(layer.name)
+            except LabelError as error:
+                current.skipped.append((layer.name, f"its positions are not placed: {error}"))
+            else:
+                self.layers[layer.name] = replace(layer, positions_map=found)
+
     def _check_met(self) -> None:
         """Axes given by hand, and parts of outputs that were chosen, must have been met."""
         self.layouts.check_used()
@@ -370,12 +394,14 @@ class Stream:
             self.coverage.forwards += 1
             if current.labels.ids is not None:
                 self._ids.count(*current.phase, len(current.labels.ids))
+        current.labels.matching = None  # holds the inputs
 
     def _forget(self, current: Pass | None, reason: str) -> None:
         if current is None:
             return
         current.waiting.clear()
         current.transaction.pending.clear()
+        current.labels.matching = None
         with self._lock:
             self.coverage.rolled_back[reason] += 1
 

@@ -63,7 +63,7 @@ def _neurons(results: LayerResults) -> list[Figure]:
     for grouping in results.groupings:
         mine = results.grouping(grouping)
         hidden = [each for each in mine.values() if each.layer != "input"]
-        timed = [each for each in hidden if each.gradnap.ndim == 3]  # noqa: PLR2004
+        timed = [each for each in hidden if _over_time(each)]
         if timed:
             caption = (
                 f"Every neuron of `{timed[-1].layer}` over aligned time{_by(timed[-1])}, the five "
@@ -80,6 +80,11 @@ def _neurons(results: LayerResults) -> list[Figure]:
 
 def _by(result: Result) -> str:
     return f" by `{result.grouping}`" if result.grouping else ""
+
+
+def _over_time(result: Result) -> bool:
+    """Whether there is an axis of time, and more than one position on it."""
+    return bool(result.gradnap.ndim == 3 and result.gradnap.shape[2] > 1)  # noqa: PLR2004
 
 
 def _drawable(result: Result) -> bool:

@@ -22,8 +22,9 @@ from torchprobe_lda.plots import (
 from torchprobe_lda.separability import separable, study
 
 if TYPE_CHECKING:
-    from torchprobe import Analyzer
+    from torchprobe import Analyzer, Results
     from torchprobe.plotting import PlotFunction
+    from torchprobe.report import Section
 
 __all__ = ["LDA", "LinearProbe", "areas", "compare", "expansion", "separable", "study"]
 
@@ -49,3 +50,11 @@ def torchprobe_plots() -> dict[str, PlotFunction]:
         "linear_probe": draw_accuracy,
         "linear_probe:confusion": draw_confusion,
     }
+
+
+@hookimpl
+def torchprobe_report_sections(results: Results) -> list[Section]:
+    """Say what the discriminant spaces show; linear probes get a plain section."""
+    from torchprobe_lda.section import describe  # torchprobe.report, once it is needed
+
+    return [describe(each) for each in results.values() if each.kind == LDA.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
@@ -102,8 +103,6 @@ def tsne_map(groups: Aggregates, perplexity: float = 30.0, seed: int = 0) -> Arr
 
     Source: van der Maaten & Hinton 2008, by scikit-learn; Nagamine & Mesgarani 2017, Fig. 4.
     """
-    from sklearn.manifold import TSNE
-
     few, narrow = len(groups) < 4, groups.centres.shape[1] < 2  # noqa: PLR2004
     if few or narrow:
         raise InsufficientDataError(
@@ -111,8 +110,16 @@ def tsne_map(groups: Aggregates, perplexity: float = 30.0, seed: int = 0) -> Arr
             "map; LDA(sample=...) takes more points, and three classes make two dimensions"
         )
     perplexity = min(perplexity, (len(groups) - 1) / 3)
+    return _tsne(groups.centres.tobytes(), groups.centres.shape, perplexity, seed)
+
+
+@functools.lru_cache(maxsize=16)  # a report draws what was drawn before
+def _tsne(values: bytes, shape: tuple[int, ...], perplexity: float, seed: int) -> Array:
+    from sklearn.manifold import TSNE
+
     model = TSNE(perplexity=perplexity, init="pca", random_state=seed)
-    return np.asarray(model.fit_transform(groups.centres), dtype=np.float64)
+    places = model.fit_transform(np.frombuffer(values).reshape(shape))
+    return np.asarray(places, dtype=np.float64)
 
 
 def mds_map(
@@ -139,7 +146,7 @@ def mds_map(
 
 
 def centroids(
-    results: LayerResults, layer: str, subset: str | None = None, reference: str = "input"
+    results: LayerResults, layer: str, subset: str | None = None, reference: str | None = None
 ) -> Array:
     """Centroids of the rows of each class in a layer's space, of a subset or of all.
 
@@ -216,7 +223,7 @@ def expansion(
     *,
     classes: Sequence[str] | None = None,
     subset: str | None = None,
-    reference: str = "input",
+    reference: str | None = None,
     form: Form = "mean_of_ratios",
 ) -> dict[str, float]:
     """How many times farther apart classes lie in each layer than in the reference layer.
@@ -227,7 +234,8 @@ def expansion(
             one it is taken for most often.
         subset: of the rows that the reference's LDA gets right ("separable") or wrong
             ("inseparable") only.
-        reference: the layer whose distances are 1.
+        reference: the layer whose distances are 1; the first by default, which is the model's input
+            where that was probed.
         form: the mean of the pairs' ratios, or the ratio of their mean distances.
 
     Returns:
@@ -240,6 +248,7 @@ def expansion(
 
     Source: Nagamine & Mesgarani 2017, section 3.3, Fig. 5E and 5F.
     """
+    reference = reference or results.layers[0]
     each = {layer: centroids(results, layer, subset, reference) for layer in results.layers}
     if classes is None:
         pairs = confused_pairs(results)

@@ -37,7 +37,7 @@ def draw_tsne(
     layers: str | Sequence[str] | None = None,
     categories: Mapping[str, str] | None = None,
     subset: str | None = None,
-    reference: str = "input",
+    reference: str | None = None,
     perplexity: float = 30.0,
     seed: int = 0,
 ) -> Figure:
@@ -51,7 +51,7 @@ def draw_tsne(
         layers: which, a panel each; the middle hidden one and the last by default.
         categories: class name → category: colours tell categories, and a legend explains them.
         subset: only "separable" or "inseparable" rows.
-        reference: the layer that says which are.
+        reference: the layer that says which are; the first by default.
         perplexity: of t-SNE.
         seed: of K-means and t-SNE.
     """
@@ -80,7 +80,7 @@ def draw_mds(
     classes: Sequence[str] | None = None,
     layers: Sequence[str] | None = None,
     subset: str | None = None,
-    reference: str = "input",
+    reference: str | None = None,
     method: Literal["classical", "smacof"] = "classical",
     seed: int = 0,
 ) -> Figure:
@@ -94,10 +94,10 @@ def draw_mds(
         results: of `torchprobe_lda.LDA`.
         grouping: which, where there are several.
         classes: their names; by default the two that the reference layer takes for one another most
-            often, and the class that it takes for these.
+            often, and the third that it takes for these.
         layers: which, a panel each; at most eight by default.
         subset: only "separable" or "inseparable" rows.
-        reference: the layer that says which are.
+        reference: the layer that says which are; the first by default.
         method: "classical" or "smacof".
         seed: of K-means.
     """
@@ -111,7 +111,7 @@ def draw_mds(
         _bubbles(axes, places, groups, colours)
         _triangle(axes, corners, INK)
         _name_corners(axes, corners, names)
-        told = f"{subset or 'all'} rows, {method} MDS" if axes is panels[0] else ""
+        told = f"{subset or 'all'} rows, {method} MDS" if axes is panels[0] else " "
         plotting.heading(axes, layer, told, limit=24)
     _share_scale(panels[: len(chosen)])
     own = class_indices(results[chosen[0]], names)
@@ -125,7 +125,7 @@ def _map(
     layer: str,
     names: Sequence[str],
     subset: str | None,
-    reference: str,
+    reference: str | None,
     method: Literal["classical", "smacof"],
     seed: int,
 ) -> tuple[Aggregates, Array, Array]:
@@ -156,9 +156,9 @@ def _spread(layers: Sequence[str]) -> list[str]:
     return list(layers) if len(layers) <= _MOST_PANELS else [layers[place] for place in picked]
 
 
-def _confusable(results: LayerResults, reference: str) -> list[str]:
+def _confusable(results: LayerResults, reference: str | None) -> list[str]:
     """The pair of classes with the most mistakes, relative to their rows, and what joins them."""
-    result = results[reference if reference in results.layers else results.layers[0]]
+    result = results[reference or results.layers[0]]
     name = next((n for n in ("confusion", "confusion_fit") if n in result), None)
     names = list(result.coords["class"])
     if name is None or len(names) < 3:  # noqa: PLR2004 - a triangle

@@ -166,7 +166,7 @@ def draw_expansion(
     results: LayerResults,
     grouping: str | None = None,
     sets: Sequence[Sequence[str]] = (),
-    reference: str = "input",
+    reference: str | None = None,
     form: Form = "mean_of_ratios",
 ) -> Figure:
     """Draw how much farther apart classes lie than in the reference layer (Fig. 5E and 5F).
@@ -178,10 +178,11 @@ def draw_expansion(
         results: of `torchprobe_lda.LDA`.
         grouping: which, where there are several.
         sets: names of classes in sets, whose classes count two by two, in place of all classes.
-        reference: the layer whose distances are 1.
+        reference: the layer whose distances are 1; the first by default.
         form: as for `torchprobe_lda.expansion`.
     """
     results = one_grouping(results, grouping)
+    reference = reference or results.layers[0]
     panels: dict[str, Any] = {}
     for classes in sets or (None,):
         told = "all classes" if classes is None else "/" + ", ".join(classes) + "/"

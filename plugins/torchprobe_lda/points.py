@@ -48,7 +48,7 @@ def points(
     *,
     classes: Sequence[str] | None = None,
     subset: str | None = None,
-    reference: str = "input",
+    reference: str | None = None,
 ) -> Points:
     """The sampled points of a layer that the network gets right, where that is known.
 
@@ -58,7 +58,8 @@ def points(
         classes: names of classes, in the order wanted; all by default.
         subset: only those that the reference layer's LDA gets right ("separable") or wrong
             ("inseparable").
-        reference: that layer, where the run did not say what is separable.
+        reference: that layer, where the run did not say what is separable; the first by default,
+            which is the model's input where that was probed.
 
     Raises:
         InsufficientDataError: the results hold no points, or none is left.
@@ -85,7 +86,7 @@ def points(
     return Points(result.points[keep], place[result.point_class[keep]], names)
 
 
-def marks(results: LayerResults, layer: str, reference: str) -> NDArray[np.int8]:
+def marks(results: LayerResults, layer: str, reference: str | None) -> NDArray[np.int8]:
     """Whether each sampled point of a layer is separable: 1, 0, or -1 where unknown [point].
 
     Where the run did not say, the reference layer's own points do, which are of the same rows.
@@ -97,7 +98,7 @@ def marks(results: LayerResults, layer: str, reference: str) -> NDArray[np.int8]
     if (result.point_separable >= 0).any():
         known: NDArray[np.int8] = result.point_separable
         return known
-    other = results[reference]
+    other = results[reference or results.layers[0]]
     order = np.argsort(other.point_id)
     at = np.searchsorted(other.point_id[order], result.point_id).clip(max=len(order) - 1)
     same = other.point_id[order][at] == result.point_id

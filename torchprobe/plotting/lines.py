@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["by_layer", "by_layer_panels"]
 
 _INCH_PER_LAYER, _NARROW, _WIDE = 0.62, 3.4, 8.5
+_MOST_PANELS = 3  # side by side
 _MOST_NAMES = 40  # on the axis; beyond, every n-th
 
 
@@ -77,7 +78,7 @@ def by_layer_panels(
     subtitle: str = "",
     from_zero: bool = False,
 ) -> Figure:
-    """Draw several numbers by layer, a panel for each, with the same lines in all of them.
+    """Draw several numbers by layer, a panel for each, three side by side or in two rows.
 
     Args:
         panels: by what the number is, series as for `by_layer`; a line keeps its looks from panel
@@ -100,15 +101,16 @@ def by_layer_panels(
     if not layers:
         raise InsufficientDataError("there is no layer to draw; give numbers by layer")
     each = float(np.clip(1.3 + 0.42 * layers, 4.2 if len(panels) == 1 else 2.3, 6.0))
-    sheet = figure(each * len(panels) + 1.2, 3.1)
+    columns = len(panels) if len(panels) <= _MOST_PANELS else -(-len(panels) // 2)
+    rows = -(-len(panels) // columns)
+    sheet = figure(each * columns + 1.2, 3.1 * rows)
     sheet.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
     looks = dict(zip(lines, marks(len(lines)), strict=True))
-    for axes, (ylabel, series) in zip(
-        np.ravel(sheet.subplots(1, len(panels), squeeze=False)), panels.items(), strict=True
-    ):
+    for place, (ylabel, series) in enumerate(panels.items()):
+        axes = sheet.add_subplot(rows, columns, place + 1)
         _draw(axes, series, from_zero=from_zero, looks=looks)
         axes.set_ylabel(label(ylabel, 60))
-    heading(sheet.axes[0], title, subtitle, limit=int(each * len(panels) * 11))
+    heading(sheet.axes[0], title, subtitle, limit=int(each * columns * 11))
     if len(lines) > 1:
         _name_lines(sheet, lines)
     return sheet
