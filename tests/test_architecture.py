@@ -15,10 +15,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    "errors version wording options sample_ids",
+    "errors version wording options sample_ids positions matching",
     "axes accumulators numerics storage documents tables compat sandbox naming patterns outputs",
     "fields result results comparison archive layer batch network analyzer labels groupings",
-    "objective positions matching hookspecs registry discovery plugins selection layouts",
+    "objective hookspecs registry discovery plugins selection layouts",
     "loading coverage gradients sensitivity waiting hooks receptive_fields turns forks stream",
     "compute configured probe layer_table optimal_input",
     "callbacks plotting report",
