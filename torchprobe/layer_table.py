@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from torchprobe.errors import EmptyStateError, LayoutError
+from torchprobe.axes import Axes
+from torchprobe.errors import EmptyStateError, LabelError, LayoutError
 from torchprobe.hooks import HookManager
 from torchprobe.layouts import Layouts
 from torchprobe.loading import device_of, eval_mode, unpack
+from torchprobe.matching import Rules
 from torchprobe.naming import aliases, canonical_names, input_name, root_name
 from torchprobe.options import Options
 from torchprobe.plugins import plugins
+from torchprobe.receptive_fields import Book
 from torchprobe.sandbox import all_generators_kept
 from torchprobe.selection import select
 from torchprobe.stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import pandas as pd
     from torch import nn
 
-    from torchprobe.axes import Axes
+    from torchprobe.matching import Matching
+    from torchprobe.positions import Map, PositionsMap
+    from torchprobe.receptive_fields import Stated
     from torchprobe.selection import Selector
 
 __all__ = ["LayerRow", "LayerTable", "layers"]
@@ -43,10 +50,59 @@ class LayerRow:
     dtype: str
     note: str = ""
     """Other names of the same module, or why there is nothing to probe."""
+    positions: PositionsMap | None = None
+    """How its positions lie over the input's; None where it has none, or that is not known."""
+
+    @property
+    def stride(self) -> str:
+        """Input positions from one position to the next, "ratio" where these depend on its length.
+
+        Along several axes "2 × 1", or one number where it is the same along all.
+        """
+        return self._along(lambda each: "ratio" if each.stride is None else str(each.stride))
+
+    @property
+    def offset(self) -> str:
+        """The input position that the first stands for."""
+        return self._along(lambda each: "" if each.stride is None else str(each.offset))
+
+    @property
+    def field(self) -> str:
+        """How many input positions one sees; "past" or "future": all on one side; "global": all.
+
+        "varies" where it differs from position to position, as in adaptive pooling.
+        """
+        if self.positions is not None and "varies" in self.positions.note:
+            return "varies"
+        return self._along(lambda each: each.field_text)
+
+    def _along(self, text: Callable[[Map], str]) -> str:
+        if self.positions is None:
+            return ""
+        pairs = zip(self.positions.along, self.positions.maps, strict=True)
+        texts = [text(each) for axis, each in pairs if axis is not None]
+        return texts[0] if len(set(texts)) == 1 else " × ".join(texts)
+
+
+_COLUMNS: dict[str, Callable[[Any], str]] = {
+    "layer": attrgetter("name"),
+    "type": attrgetter("module"),
+    "shape": lambda row: " × ".join(map(str, row.shape)),
+    "axes": attrgetter("axes"),
+    "stride": attrgetter("stride"),
+    "offset": attrgetter("offset"),
+    "field": attrgetter("field"),
+    "": attrgetter("note"),
+}
 
 
 class LayerTable:
-    """The layers of a model; prints as a table."""
+    """The layers of a model; prints as a table.
+
+    Stride, offset and field are those of the layer's positions over the model's input, where there
+    are any: position i stands for input position offset + stride · i, the middle of a receptive
+    field of so many positions.
+    """
 
     def __init__(self, rows: list[LayerRow]) -> None:
         self.rows = tuple(rows)
@@ -67,15 +123,15 @@ class LayerTable:
         """The table as a pandas frame."""
         import pandas as pd
 
-        return pd.DataFrame([vars(row) for row in self.rows])
+        names = [f.name for f in fields(LayerRow) if f.name not in ("positions", "note")]
+        names += ["stride", "offset", "field", "note"]
+        return pd.DataFrame([{name: getattr(row, name) for name in names} for row in self.rows])
 
     def __str__(self) -> str:
-        cells = [("layer", "type", "shape", "axes", "")]
-        cells += [
-            (row.name, row.module, " × ".join(map(str, row.shape)), row.axes, row.note)
-            for row in self.rows
-        ]
-        widths = [max(len(cell[column]) for cell in cells) for column in range(5)]
+        placed = any(row.positions for row in self.rows)
+        columns = [c for c in _COLUMNS if placed or c not in ("stride", "offset", "field")]
+        cells = [columns, *([_COLUMNS[c](row) for c in columns] for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = ("  ".join(c.ljust(w) for c, w in zip(cell, widths, strict=True)) for cell in cells)
         return "\n".join(line.rstrip() for line in lines)
 
@@ -88,10 +144,13 @@ def layers(
     select_layers: Selector | None = None,
     *,
     axes: Mapping[str, str | Axes] | None = None,
+    positions: Mapping[str, Stated] | None = None,
 ) -> LayerTable:
     """The layers that a model has for such an input: name, type, shape and axes.
 
-    Runs the model once, in eval mode and without gradients, and leaves everything as it was.
+    For layers with positions (times, pixels) also their stride, offset and receptive field over
+    the input, as measured. Runs the model, in eval mode and without gradients: once, and a few
+    times more to measure; leaves everything as it was.
 
     Args:
         model: any module.
@@ -99,16 +158,17 @@ def layers(
             keyword arguments, or a batch as a loader yields it.
         select_layers: only these, as for `Probe`; by default every module and the input.
         axes: what axes mean where it cannot be inferred.
+        positions: how positions lie over the input's, where you state it, as for `Probe`.
 
     Example:
         >>> import torch
-        >>> model = torch.nn.Sequential(torch.nn.Conv1d(2, 3, 5), torch.nn.ReLU())
-        >>> print(layers(model, torch.zeros(1, 2, 9)))
-        layer  type        shape      axes
-        input              1 × 2 × 9  sample channel time
-        0      Conv1d      1 × 3 × 5  sample channel time
-        1      ReLU        1 × 3 × 5  sample channel time
-        model  Sequential  1 × 3 × 5  sample channel time
+        >>> model = torch.nn.Sequential(torch.nn.Conv1d(2, 8, 5, stride=2), torch.nn.ReLU())
+        >>> print(layers(model, torch.zeros(1, 2, 19)))
+        layer  type        shape       axes                 stride  offset  field
+        input              1 × 2 × 19  sample channel time
+        0      Conv1d      1 × 8 × 8   sample channel time  2       2       5
+        1      ReLU        1 × 8 × 8   sample channel time  2       2       5
+        model  Sequential  1 × 8 × 8   sample channel time  2       2       5
     """
     everything = [input_name(model), "*"] if select_layers is None else select_layers
     survey = _Survey(
@@ -119,6 +179,7 @@ def layers(
         Options(max_calls=2),
         (root_name(model), input_name(model)),
     )
+    survey.book = Book(model, positions or {}, Rules())
     batch = unpack(sample) if not isinstance(sample, (tuple, dict)) else _as_arguments(sample)
     where = device_of(model)
     hooks = HookManager(canonical_names(model), survey).attach()
@@ -144,7 +205,7 @@ class _Survey(Stream):
     rows: list[LayerRow]
 
     def closed(self, call: Any, output: Any) -> None:  # noqa: ARG002 - the listener's signature
-        self.rows = []
+        self.rows, matching = [], call.data.labels.matching
         for item in call.data.waiting:
             tensor = item.leaf.tensor
             try:
@@ -154,9 +215,21 @@ class _Survey(Stream):
             kind = "" if item.name == self.input else type(item.module).__name__
             dtype = str(tensor.dtype).removeprefix("torch.")
             name = self._layer_name(item)
-            self.rows.append(LayerRow(name, kind, tuple(tensor.shape), axes, dtype, note))
+            shape = tuple(tensor.shape)
+            row = LayerRow(name, kind, shape, axes, dtype, note)
+            placeable = kind and matching is not None and axes != "?"
+            self.rows.append(_placed(row, matching) if placeable else row)
         for name, reason in call.data.skipped:
             self.rows.append(LayerRow(name, "", (), "", "", reason))
+
+
+def _placed(row: LayerRow, matching: Matching) -> LayerRow:
+    if not Axes.parse(row.axes).positions:
+        return row
+    try:
+        return replace(row, positions=matching.map_of(row.name))
+    except LabelError as error:
+        return replace(row, note=row.note or f"positions unknown: {error}")
 
 
 def _noted(survey: _Survey, model: nn.Module) -> list[LayerRow]:
@@ -165,8 +238,7 @@ def _noted(survey: _Survey, model: nn.Module) -> list[LayerRow]:
     rows = []
     for row in survey.rows:
         others = also.get(row.name, ())
-        note = f"also {', '.join(others)}" if others else row.note
-        rows.append(LayerRow(row.name, row.module, row.shape, row.axes, row.dtype, note))
+        rows.append(replace(row, note=f"also {', '.join(others)}") if others else row)
     ran = {row.name.split("[")[0].split("@")[0] for row in rows}
     for name, module in survey.selection.modules.items():
         if name not in ran:

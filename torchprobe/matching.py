@@ -122,6 +122,28 @@ class Matching:
         """
         return self._spread(values, grouping, self.rules.label_rule, shape, layer)
 
+    def at_output(self, values: Tensor, grouping: str) -> Tensor:
+        """Labels [sample, *positions of anywhere] as [sample, *positions of the output].
+
+        Raises:
+            LabelError: they are at no rate that is known, or it is not known yet how many
+                positions the output will have.
+        """
+        places, sizes = self.rules.places(grouping), tuple(values.shape[1:])
+        place = next((each for each in places if self._located(sizes, each)), "")
+        if not place:
+            raise LabelError(self._nowhere(places))
+        if place == "output":
+            return values
+        axes = self._axes("output")
+        if any(axis.least != axis.most for axis in axes):
+            raise LabelError(
+                f"labels {grouping!r} are those of the {place}, and how many positions the output "
+                "will have is not known yet; give labels of the output's positions"
+            )
+        shape = (len(values), *(axis.most for axis in axes))
+        return self.labels(values, grouping, shape, "output")
+
     def mask(self, values: Tensor, shape: tuple[int, ...], layer: str) -> Tensor:
         """A mask likewise, bool; what lies outside of it does not count."""
         return self._spread(values.long() - 1, None, self.rules.mask_rule, shape, layer) >= 0

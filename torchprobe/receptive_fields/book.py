@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from torchprobe.axes import Axes
@@ -20,6 +21,7 @@ from torchprobe.selection import Modules
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.nn.utils.rnn import PackedSequence
 
     from torchprobe.labels import Labels
     from torchprobe.layer import Layer
@@ -140,11 +142,18 @@ class _Pass:
     call: tuple[nn.Module, Any]
     layouts: Layouts
     layers: Mapping[str, Layer]
+    _maps: dict[str, PositionsMap] = field(default_factory=dict)
+    """Those asked for: every layer and grouping of a pass asks again."""
+
+    @cached_property
+    def leaf(self) -> Tensor | PackedSequence | None:
+        """The input among the call's arguments."""
+        return main_input(self.call[1])
 
     @property
     def kind(self) -> tuple[object, ...]:
         """Inputs of one kind are measured once."""
-        leaf = main_input(self.call[1])
+        leaf = self.leaf
         return type(leaf), getattr(leaf, "ndim", 0), str(getattr(leaf, "dtype", ""))
 
     def axes(self) -> tuple[str, ...]:
@@ -152,10 +161,9 @@ class _Pass:
         known = self.book.known(self)
         if known is not None:
             return known.axes
-        leaf = main_input(self.call[1])
-        if leaf is None:
+        if self.leaf is None:
             raise LayoutError("the model is called without a tensor that has positions")
-        return axes_of_input(leaf, self._layout)
+        return axes_of_input(self.leaf, self._layout)
 
     def _layout(self, tensor: Tensor) -> Axes:
         shape = tuple(tensor.shape)
@@ -164,8 +172,7 @@ class _Pass:
     def sizes(self) -> dict[str, int]:
         """Positions of the input, by axis."""
         try:
-            leaf = main_input(self.call[1])
-            return {} if leaf is None else sizes_of_input(leaf, self.axes())
+            return {} if self.leaf is None else sizes_of_input(self.leaf, self.axes())
         except LayoutError as error:
             raise LabelError(str(error)) from error
 
@@ -175,6 +182,11 @@ class _Pass:
         Raises:
             LabelError: nothing was stated, and it cannot be measured.
         """
+        if name not in self._maps:
+            self._maps[name] = self._map_of(name)
+        return self._maps[name]
+
+    def _map_of(self, name: str) -> PositionsMap:
         inputs = tuple(self.sizes())
         layer = self.layers.get(name)
         axes = layer.axes.positions if layer else inputs

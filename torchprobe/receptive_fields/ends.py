@@ -89,13 +89,16 @@ class Ends:
 
     @property
     def touching(self) -> Tensor:
-        """Which positions see the last of what any position sees: bool [position]."""
-        return self.least >= self.far - 1
+        """Which positions see the last of what any position is known to see: bool [position]."""
+        return self.least >= self.least.max()
 
     @property
     def open(self) -> bool:
         """Whether there is no end: all positions see the end of the input."""
-        return self.given_up or self.far == 0 or bool((self.touching | self.blind).all())
+        if self.given_up or self.far == 0:
+            return True
+        at_the_end = int(self.least.max()) == self.far - 1
+        return at_the_end and bool((self.touching | self.blind).all())
 
     @property
     def free(self) -> Tensor:
@@ -134,12 +137,23 @@ class Ends:
         """Where to ask next: anywhere in each range; nothing where all is known and confirmed."""
         least, most = self.by_phase(period)
         for phase, (low, high) in enumerate(zip(least.tolist(), most.tolist(), strict=True)):
-            if high == BEYOND > -low and int(self.least.max()) + 1 < self.far:
-                yield range(int(self.least.max()) + 1, self.far)
+            if high == BEYOND > -low:
+                yield from self.furthest()
             elif low < high < BEYOND and low > -BEYOND:
                 yield from self._shifted(period, phase, low + 1, high)
             elif low == high and self._confirmations(period, phase, low + 1) < _CONFIRMATIONS:
                 yield from self._shifted(period, phase, low + 1, low + 1)
+
+    def furthest(self) -> Iterator[range]:
+        """Questions that tell how far positions see at all, where that is not known."""
+        seen = int(self.least.max()) + 1
+        if seen < self.far:
+            yield range(seen, self.far)
+
+    @property
+    def endless(self) -> bool:
+        """Whether no end was met yet."""
+        return not bool(((self.most < BEYOND) & self.free).any())
 
     def _shifted(self, period: Period, phase: int, low: int, high: int) -> Iterator[range]:
         """The range moved by whole periods to where it was not asked yet, near the middle."""

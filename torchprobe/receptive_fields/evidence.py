@@ -7,9 +7,11 @@ from fractions import Fraction
 from operator import methodcaller
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
+
 from torchprobe.positions import BEYOND, Map
+from torchprobe.receptive_fields.changes import Query
 from torchprobe.receptive_fields.ends import Ends, Period
-from torchprobe.receptive_fields.source import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Evidence", "Wanted", "first_questions"]
 
-_REPEATS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
+_REPEATS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 """By how much the period may be longer than the stride alone says: a U-Net that halves four times
 and doubles again has stride 1, but repeats only every 16 positions."""
 
@@ -101,6 +103,9 @@ class Evidence:
     def wanted(self) -> list[Wanted]:
         """What to ask next; nothing where all is known."""
         while self._closed():
+            unmet = self._asked(lambda ends: ends.furthest() if ends.endless else ())
+            if unmet:
+                return unmet
             strides = self._strides(self._closed())
             if self._ambiguous(strides):
                 unclear = self._asked(Ends.far_apart)
@@ -165,16 +170,15 @@ class Evidence:
         return [ends for ends in self.ends.values() if not ends.open]
 
     def _found_period(self, strides: list[Fraction]) -> Period | None:
-        """The simplest period that nothing contradicts, None where there is none.
+        """The shortest period that nothing contradicts, None where there is none.
 
         Longer periods fit anything in the end: they are for answers that miss nothing.
         """
-        bent = [s for slack in _DETOURS for s in self._strides(self._closed(), slack) or []]
-        uneven = [stride for stride in bent if stride.denominator > 1]
-        periods = [_period(stride) for stride in (*strides, *uneven)]
+        periods = {_period(stride) for stride in strides if 1 in stride.as_integer_ratio()}
         if all(self._by_nan[ahead] or ends.open for ahead, ends in self.ends.items()):
-            periods += [_period(stride, factor) for stride in bent for factor in _REPEATS]
-        fitting = (period for period in periods if 2 * period.layer < self.n)
+            bent = [s for slack in _DETOURS for s in self._strides(self._closed(), slack) or []]
+            periods |= {_period(s, factor) for s in (*strides, *bent) for factor in _REPEATS}
+        fitting = (period for period in sorted(periods) if 2 * period.layer < self.n)
         return next((period for period in fitting if self._possible(period)), None)
 
     def _contradicted(self, period: Period) -> bool:
@@ -184,8 +188,8 @@ class Evidence:
         """Whether this may be the period, if need be of positions away from the borders only."""
         if not self._contradicted(period):
             return True
-        border = self.ends[True].touching | self.ends[False].touching.flip(0)
-        if self.n - int(border.sum()) <= 2 * period.layer:
+        border = _widened(self.ends[True].touching | self.ends[False].touching.flip(0))
+        if self.n - int(border.sum()) <= max(2 * period.layer, self.n // 2):
             return False
         before = {ahead: ends.inner for ahead, ends in self.ends.items()}
         for ahead, ends in self.ends.items():
@@ -233,25 +237,35 @@ class Evidence:
 
     def _doubt(self) -> list[Wanted]:
         """Begin again with NaN where noise shows no rule; without a rule there, there is no end."""
-        wanted = []
-        for ahead in self._doubtful():
+        closed = [ahead for ahead, ends in self.ends.items() if not ends.open]
+        by_noise = [ahead for ahead in closed if not self._by_nan[ahead]]
+        suspects = by_noise or closed
+        irregular = [ahead for ahead in suspects if not self._regular(self.ends[ahead])]
+        for ahead in irregular or suspects:
             if self._by_nan[ahead]:
                 self.ends[ahead].given_up = self.varies = True
-                continue
-            self._by_nan[ahead] = True
-            asked = self.ends[ahead].asked | {0}
-            self.ends[ahead] = Ends(self.n, self.size)
-            wanted += [Wanted(self.axis, ahead, range(a, a + 1), self.size, True) for a in asked]
-        return wanted
+        again = [ahead for ahead in irregular or suspects if ahead in by_noise]
+        return [want for ahead in again for want in self._again(ahead)]
 
-    def _doubtful(self) -> list[bool]:
-        """The ends that have no period by themselves; both, where they only disagree."""
-        closed = [ahead for ahead, ends in self.ends.items() if not ends.open]
-        return [ahead for ahead in closed if not self._regular(self.ends[ahead])] or closed
+    def _again(self, ahead: bool) -> list[Wanted]:
+        """Forget one end, and ask everything again with NaN."""
+        asked = self.ends[ahead].asked | {0}
+        self._by_nan[ahead] = True
+        self.ends[ahead] = Ends(self.n, self.size)
+        for ends in self.ends.values():
+            ends.inner = None
+        return [Wanted(self.axis, ahead, range(a, a + 1), self.size, True) for a in sorted(asked)]
 
     def _regular(self, ends: Ends) -> bool:
-        strides = self._strides([ends]) or []
-        return not all(ends.contradicts(_period(stride)) for stride in strides)
+        """Whether an end has a period by itself."""
+        periods = (_period(stride) for stride in self._strides([ends]) or [])
+        return any(2 * each.layer < self.n and not ends.contradicts(each) for each in periods)
+
+
+def _widened(border: Tensor) -> Tensor:
+    """Positions at the border and next to it, where a dilated field may reach over it."""
+    each = len(border) // 8 + 1
+    return torch.nn.functional.max_pool1d(border[None].float(), 2 * each + 1, 1, each)[0] > 0
 
 
 def _period(stride: Fraction, factor: int = 1) -> Period:

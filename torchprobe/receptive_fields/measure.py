@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torchprobe.errors import LayoutError
+from torchprobe.receptive_fields.behind import all_placed
 from torchprobe.receptive_fields.lengths import cut_to_measure
-from torchprobe.receptive_fields.placing import placed
 from torchprobe.receptive_fields.source import Source
 from torchprobe.receptive_fields.study import Study
 from torchprobe.receptive_fields.survey import Survey
@@ -80,12 +80,13 @@ def measure(
             _look_up_tokens(study, inputs)
             survey = Survey(study, cut_to_measure(study))
             survey.ask()
+            maps = all_placed(study, survey)
         except Exception as error:
             raise LayoutError(
                 "what layers see of the input could not be measured, as the model does not run on "
                 f"changed inputs: {type(error).__name__}: {error}"
             ) from error
-    return Measured(study.source.axes, survey.given.sizes, placed(survey))
+    return Measured(study.source.axes, survey.given.sizes, maps)
 
 
 def _look_up_tokens(study: Study, inputs: tuple[Any, Any]) -> None:

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 from torchprobe.positions import Map, PositionsMap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from torchprobe.receptive_fields.survey import Survey
 
-__all__ = ["placed"]
+__all__ = ["BY_RATIO", "placed"]
 
+
+BY_RATIO = "by ratio"
+"""The note on positions that are spread evenly, for want of anything better."""
 
 _OTHERS = {"stack", "head"}
 """Axes that are no positions of the input, whatever their size."""
@@ -33,13 +36,19 @@ class _Line:
     note: str = ""
 
 
-def placed(survey: Survey) -> dict[str, PositionsMap]:
+def placed(
+    survey: Survey, behind: Mapping[tuple[str, str], Map] | None = None
+) -> dict[str, PositionsMap]:
     """By layer, in the order of execution, how its positions lie over the input.
 
     Where a position sees everything, or everything before it, its field has no middle to stand
     for. It then stands where the same position of the last layer does that has as many positions
     for inputs of every length: a recurrent or attention layer keeps the positions of the layer
     that it reads. Where there is none, the positions are spread evenly over the input.
+
+    Args:
+        survey: what was found.
+        behind: by layer and the input's axis, maps that were found by other means.
     """
     lines = [
         _Line("input", axis, tuple((n, n) for n in sizes), Map(field=1))
@@ -48,12 +57,14 @@ def placed(survey: Survey) -> dict[str, PositionsMap]:
     ]
     maps = {}
     for name in survey.rows:
-        maps[name], mine = _layer(survey, name, lines)
+        maps[name], mine = _layer(survey, name, lines, behind or {})
         lines += mine
     return maps
 
 
-def _layer(survey: Survey, name: str, before: Sequence[_Line]) -> tuple[PositionsMap, list[_Line]]:
+def _layer(
+    survey: Survey, name: str, before: Sequence[_Line], behind: Mapping[tuple[str, str], Map]
+) -> tuple[PositionsMap, list[_Line]]:
     """A layer's map, and its lines for others that have its positions."""
     row = survey.rows[name]
     ats = range(len(row.axes))
@@ -64,6 +75,7 @@ def _layer(survey: Survey, name: str, before: Sequence[_Line]) -> tuple[Position
     }
     along = _paired(survey, name, every)
     mine = [every[at, axis] if (axis := along[at]) else None for at in ats]
+    mine = [line and _found_behind(line, behind.get((name, line.axis))) for line in mine]
     notes = dict.fromkeys(line.note for line in mine if line and line.note)
     found = PositionsMap(
         name,
@@ -80,10 +92,10 @@ def _layer(survey: Survey, name: str, before: Sequence[_Line]) -> tuple[Position
 def _measured(survey: Survey, name: str, at: int, axis: str, before: Sequence[_Line]) -> _Line:
     evidence = survey.evidence[name, at, axis]
     line = _Line(name, axis, survey.counts(name, at, axis), evidence.map())
-    return _stood(line, before, "varies" if evidence.varies else "")
+    return _stood(line, before, "varies" if evidence.varies else BY_RATIO)
 
 
-def _stood(line: _Line, before: Sequence[_Line], why: str) -> _Line:
+def _stood(line: _Line, before: Sequence[_Line], otherwise: str) -> _Line:
     """The line with a map, however much its positions see."""
     if line.map is not None and line.map.field is not None:
         return line
@@ -93,7 +105,11 @@ def _stood(line: _Line, before: Sequence[_Line], why: str) -> _Line:
             return replace(line, map=_moved(line.map, other.map), note=note)
     if line.map is not None:
         return line
-    return replace(line, map=Map(None), note=why or "by ratio")
+    return replace(line, map=Map(None), note=otherwise)
+
+
+def _found_behind(line: _Line, found: Map | None) -> _Line:
+    return line if found is None or line.note != BY_RATIO else replace(line, map=found, note="")
 
 
 def _alike(line: _Line, other: _Line) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,26 +12,23 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from torch.utils import _pytree as pytree
 
 from torchprobe.errors import LayoutError
+from torchprobe.receptive_fields.changes import noise, replace_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from torchprobe.axes import Axes
+    from torchprobe.receptive_fields.changes import Query
 
     AxesOf = Callable[[Tensor], Axes]
 
 __all__ = [
-    "Query",
     "Source",
     "axes_of_input",
     "main_input",
     "position_axes",
     "sizes_of_input",
 ]
-
-_LOUD = 100.0
-"""Standard deviations of what replaces the input: loud enough to get past rectifiers, to decide a
-maximum, and to be seen at the far end of a deep stack of small weights."""
 
 _PACKED = ("sample", "time", "channel")
 _TOKENS = ("sample", "token", "token_2", "token_3")
@@ -62,16 +60,6 @@ def position_axes(axes: tuple[str, ...]) -> tuple[str, ...]:
     """The axes of positions among an input's; a waveform [sample, time] has its second."""
     named = tuple(name for name in axes if name not in ("sample", "channel"))
     return named or tuple(name for name in axes if name == "channel")
-
-
-class Query(NamedTuple):
-    """One question: who sees what is replaced?"""
-
-    axis: str
-    """The input's axis along which a part is replaced."""
-    ahead: bool
-    """Whether all from ``at`` to the end is replaced, or all from the beginning to ``at``."""
-    at: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,11 +143,10 @@ class Source:
         """A batch with one sample for each question; None is the sample as it is."""
         batch = self._along_samples(lambda leaf, axis: leaf.repeat_interleave(len(queries), axis))
         changed = batch.input.clone()
-        for slot, query in enumerate(queries):
-            if query is not None:
-                at = self.axes.index("sample") if self.batched else 0
-                sample = changed.narrow(at, slot, 1) if self.batched else changed
-                self._replace(sample, query, generator, nan=nan)
+        other = noise(self.input, generator, nan=nan)
+        if self.tokens is not None:
+            other = partial(_other_tokens, tokens=self.tokens, generator=generator)
+        replace_parts(changed, self.axes, queries, other)
         before, after = batch.arguments[: self.main], batch.arguments[self.main + 1 :]
         return replace(batch, arguments=(*before, changed, *after))
 
@@ -188,24 +175,6 @@ class Source:
         leaves = zip(self.arguments, self.sample_axes, strict=True)
         changed = (leaf if axis is None else function(leaf, axis) for leaf, axis in leaves)
         return replace(self, arguments=tuple(changed))
-
-    def _replace(
-        self, sample: Tensor, query: Query, generator: torch.Generator, *, nan: bool
-    ) -> None:
-        axis = self.axes.index(query.axis)
-        start, stop = (query.at, sample.shape[axis]) if query.ahead else (0, query.at + 1)
-        part = sample.narrow(axis, start, stop - start)
-        part.copy_(torch.full_like(part, torch.nan) if nan else self._other(part, generator))
-
-    def _other(self, part: Tensor, generator: torch.Generator) -> Tensor:
-        """Something else for a part of the input."""
-        if self.tokens is None:
-            noise = torch.randn(part.shape, generator=generator).to(part)
-            return part + noise * _LOUD * _spread(self.input)
-        n = len(self.tokens)
-        place = torch.searchsorted(self.tokens, part.contiguous())
-        step = torch.randint(1, n, part.shape, generator=generator).to(place.device)
-        return self.tokens[(place + step) % n]
 
 
 def _is_packed(leaf: object) -> bool:
@@ -240,7 +209,7 @@ def _cropped(leaf: Any, crops: Mapping[int, int], sample_axis: int | None) -> An
     return leaf
 
 
-def _spread(tensor: Tensor) -> float:
-    """The standard deviation of an input, 1 where it is constant."""
-    spread = float(tensor.double().std(correction=0).nan_to_num(0.0, 0.0, 0.0))
-    return spread or 1.0
+def _other_tokens(part: Tensor, *, tokens: Tensor, generator: torch.Generator) -> Tensor:
+    place = torch.searchsorted(tokens, part.contiguous())
+    step = torch.randint(1, len(tokens), part.shape, generator=generator).to(place.device)
+    return tokens[(place + step) % len(tokens)]

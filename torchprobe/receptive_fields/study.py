@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import torch
 
 from torchprobe.loading import eval_mode
+from torchprobe.receptive_fields.inside import Inside
+from torchprobe.receptive_fields.source import Source
 from torchprobe.receptive_fields.state import kept_state
 from torchprobe.sandbox import Sandbox, all_generators_kept, unrecorded
 
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from torchprobe.receptive_fields.source import Query, Source
+    from torchprobe.receptive_fields.changes import Query
+    from torchprobe.receptive_fields.source import Source
     from torchprobe.receptive_fields.tap import Tap
 
 __all__ = ["Study"]
@@ -36,6 +40,8 @@ class Study:
 
     def __init__(self, model: nn.Module, source: Source, tap: Tap) -> None:
         self.model, self.source, self.tap = model, source, tap
+        self.replaced: Source | Inside | None = None
+        """What parts are replaced of; by default the source."""
         self.generator = torch.Generator().manual_seed(0)
         self._within = ExitStack()
 
@@ -56,6 +62,22 @@ class Study:
     def __exit__(self, *_: object) -> None:
         self._within.close()
 
+    @property
+    def positions(self) -> tuple[str, ...]:
+        """The axes along which parts are replaced."""
+        return (self.replaced or self.source).positions
+
+    @property
+    def takes_nan(self) -> bool:
+        """Whether they can be replaced by NaN: not by tokens."""
+        return self.replaced is not None or self.source.tokens is None
+
+    def inside(self, name: str) -> Study:
+        """The same, with the output of a module that returns one tensor in place of the input."""
+        other = copy(self)
+        other.replaced = Inside(self.source, self.tap.modules[name], self.tap.whole[name])
+        return other
+
     def shapes(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
         """By layer, its positions for an input cut to these sizes."""
         cut = self.source.cropped(sizes)
@@ -73,8 +95,9 @@ class Study:
 
     def _changes(self, queries: Sequence[Query], *, nan: bool) -> dict[str, Tensor]:
         asked = [None, *queries, None]
+        replaced = self.replaced or self.source
         if self.source.batched:
-            batch = self.source.asked(asked, self.generator, nan=nan)
+            batch = replaced.asked(asked, self.generator, nan=nan)
             return self.tap.changes([partial(batch.call, self.model)], len(asked))
-        alone = [self.source.asked([query], self.generator, nan=nan) for query in asked]
+        alone = [replaced.asked([query], self.generator, nan=nan) for query in asked]
         return self.tap.changes([partial(one.call, self.model) for one in alone], 1)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from torchprobe.receptive_fields.changes import Query
     from torchprobe.receptive_fields.evidence import Wanted
     from torchprobe.receptive_fields.lengths import Length
-    from torchprobe.receptive_fields.source import Query
     from torchprobe.receptive_fields.study import Study
 
 __all__ = ["Row", "Survey"]
@@ -50,7 +50,7 @@ class Survey:
     def __init__(self, study: Study, lengths: Sequence[Length]) -> None:
         self._study = study
         self.lengths = lengths
-        self.inputs = study.source.positions
+        self.inputs = study.positions
         """The input's axes."""
         self.rows: dict[str, Row] = {}
         """By layer, in the order of execution."""
@@ -91,7 +91,7 @@ class Survey:
             for at in range(len(self.rows[name].shape)):
                 for axis in self.inputs:
                     (size, n), *others = self.counts(name, at, axis)
-                    nan = self._study.source.tokens is None
+                    nan = self._study.takes_nan
                     self.evidence[name, at, axis] = Evidence(axis, n, size, others, nan=nan)
         self._learn(queries, answers, nan=False)
 

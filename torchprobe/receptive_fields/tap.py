@@ -44,6 +44,8 @@ class Tap:
         self.modules, self.axes_of = modules, axes_of
         self.axes: dict[str, tuple[str, ...]] = {}
         """By layer, the names of its position axes, in the order of execution."""
+        self.whole: dict[str, Axes] = {}
+        """By module that returns one tensor with positions, all of its axes."""
         self.met: dict[tuple[int, ...], tuple[str, ...]] = {}
         """By shape, the names of all axes, of the first layer of this shape."""
         self.nan = False
@@ -119,6 +121,8 @@ class Tap:
         if canonical.ndim < 3 or canonical.shape[0] != self._expected:  # noqa: PLR2004
             return None
         self.axes[layer] = axes.positions
+        if layer == name:
+            self.whole[name] = axes
         return canonical
 
     def _axes(self, name: str, module: nn.Module, leaf: Leaf, call: int) -> Axes:
