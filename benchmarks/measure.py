@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 Work = Callable[[], object]
@@ -83,6 +83,15 @@ def peak_bytes(work: Callable[..., object], *args: object) -> int:
 
 
 def _peak(work: Callable[..., object], args: Iterable[object]) -> int:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _memory("VmRSS")
     work(*args)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    return _memory("VmHWM") - before
+
+
+def _memory(name: str) -> int:
+    """Bytes that this process holds or once held.
+
+    Not getrusage: a fresh process inherits the peak of the one that started it.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024

@@ -141,12 +141,13 @@ class NeuronActivationProfiles(Analyzer):
         self.sums.update(self._cut(batch))
 
     def _cut(self, batch: LayerBatch) -> MapSums:
+        scratch = self.sums.scratch
         if isinstance(self.window, tuple):
-            return cut_windows(batch, stated_windows(batch, *self.window), self.edges)
+            return cut_windows(batch, stated_windows(batch, *self.window), self.edges, scratch)
         if self.window == "field" or (self.window == "auto" and labels_of(batch).ndim > 1):
-            return cut_windows(batch, field_windows(batch), self.edges)
+            return cut_windows(batch, field_windows(batch), self.edges, scratch)
         kept = self.length or batch.layer.position_shape
-        return cut_maps(batch, kept, crop=self.length is not None)
+        return cut_maps(batch, kept, crop=self.length is not None, scratch=scratch)
 
     def compute(self) -> Result:
         """Profiles, distances and clusters of the groups seen.

@@ -14,6 +14,8 @@ from torchprobe.errors import LabelError, ShapeError
 from torchprobe_nap.sums import sum_maps, sum_windows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from torchprobe import LayerBatch
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Edges", "cut_maps", "cut_windows", "labels_of"]
 
 Edges: TypeAlias = Literal["exclude", "partial", "zero"]
+Scratch: TypeAlias = "Callable[..., Tensor] | None"
 
 
 def labels_of(batch: LayerBatch) -> Tensor:
@@ -45,13 +48,16 @@ def labels_of(batch: LayerBatch) -> Tensor:
 # -- whole maps
 
 
-def cut_maps(batch: LayerBatch, kept: tuple[int, ...], *, crop: bool) -> MapSums:
+def cut_maps(
+    batch: LayerBatch, kept: tuple[int, ...], *, crop: bool, scratch: Scratch = None
+) -> MapSums:
     """Whole maps, with a label for each sample.
 
     Args:
         batch: what a layer delivered.
         kept: positions kept of each map, from its start.
         crop: whether maps may be longer, and shorter ones are left out; else that is an error.
+        scratch: gives memory for the sums.
 
     Raises:
         LabelError: labels are given per position.
@@ -71,7 +77,8 @@ def cut_maps(batch: LayerBatch, kept: tuple[int, ...], *, crop: bool) -> MapSums
     left_out = int((labels >= 0).sum() - (complete >= 0).sum())
     rows = rows if whole is None else rows[whole.to(rows.device)]
     groups = Groups.of(complete).to(rows.device)
-    return sum_maps(rows.flatten(0, 1), groups, math.prod(kept), left_out)
+    sums = sum_maps(rows.flatten(0, 1), groups, math.prod(kept), scratch)
+    return replace(sums, left_out=left_out)
 
 
 def _check_equal(batch: LayerBatch, expected: tuple[int, ...]) -> None:
@@ -104,19 +111,22 @@ def _cropped(
 # -- windows
 
 
-def cut_windows(batch: LayerBatch, windows: Windows, edges: Edges) -> MapSums:
+def cut_windows(
+    batch: LayerBatch, windows: Windows, edges: Edges, scratch: Scratch = None
+) -> MapSums:
     """Windows of the map of a layer with one position axis.
 
     Args:
         batch: what the layer delivered.
         windows: where they begin and what their labels are.
         edges: what happens to those that are not all data.
+        scratch: gives memory for the sums.
     """
     maps = _Maps.of(batch)
     if edges == "exclude":
-        return maps.sum_where(maps.complete(windows), windows)
+        return maps.sum_where(maps.complete(windows), windows, scratch)
     maps, windows = maps.widened(windows)
-    summed = maps.sum_where(maps.data_at(windows.first + windows.centre), windows)
+    summed = maps.sum_where(maps.data_at(windows.first + windows.centre), windows, scratch)
     if edges == "zero":
         return summed
     held = replace(maps, rows=maps.valid.double().view(-1, 1))
@@ -163,7 +173,7 @@ class _Maps:
         wide = _Maps(maps.flatten(0, 1), functional.pad(self.valid, (left, right)))
         return wide, replace(windows, first=windows.first + left)
 
-    def sum_where(self, wanted: Tensor, windows: Windows) -> MapSums:
+    def sum_where(self, wanted: Tensor, windows: Windows, scratch: Scratch = None) -> MapSums:
         """The sums of some windows, bool [sample, window]."""
         n, positions = self.valid.shape
         labels = windows.labels.to(wanted.device)  # [sample, window]
@@ -173,7 +183,8 @@ class _Maps:
         ).unsqueeze(1)
         offered = (labels >= 0) & self.data_at(windows.first + windows.centre)
         left_out = int(offered.sum() - groups.counts.sum())
-        return sum_windows(self.rows, first[wanted], groups, windows.width, left_out)
+        sums = sum_windows(self.rows, first[wanted], groups, windows.width, scratch)
+        return replace(sums, left_out=left_out)
 
 
 def aligned_rows(batch: LayerBatch) -> tuple[Tensor, Tensor | None]:

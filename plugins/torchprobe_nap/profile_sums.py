@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,14 @@ class MapSums:
     """Float64 [position]."""
     left_out: int = 0
     """Maps with a label that are in no sum because they are incomplete."""
+    memory: Tensor | None = None
+    """Whose memory the sums lie in, where `ProfileSums.absorb` may take it back."""
+
+
+class _Lent(dict[str, "Tensor"]):
+    """A state in borrowed memory."""
+
+    memory: Tensor
 
 
 class ProfileSums(Accumulator):
@@ -67,6 +76,7 @@ class ProfileSums(Accumulator):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
+        self._spare: list[Tensor] = []
 
     @property
     def slots(self) -> Slots:
@@ -93,18 +103,42 @@ class ProfileSums(Accumulator):
                 f"maps of {len(cut.total)} positions follow maps of {len(before)}; profiles need "
                 "the same number: keep the first with length=..., or use window=(left, right)"
             )
-        return {
-            "groups": cut.groups.values,
-            "counts": cut.groups.counts,
-            "sums": cut.sums,
-            "weights": cut.weights,
-            "total": cut.total,
-            "total_weights": cut.total_weights,
-            "left_out": torch.full((), cut.left_out, device=cut.total.device),
-        }
+        state = _Lent(
+            groups=cut.groups.values,
+            counts=cut.groups.counts,
+            sums=cut.sums,
+            weights=cut.weights,
+            total=cut.total,
+            total_weights=cut.total_weights,
+            left_out=torch.full((), cut.left_out, device=cut.total.device),
+        )
+        if cut.memory is None:
+            return dict(state)
+        state.memory = cut.memory
+        return state
+
+    def scratch(self, *shape: int) -> Tensor:
+        """Zeros for the sums of a batch, float64 on the CPU; in memory used before where there is.
+
+        Sums wait until the forward pass has ended. Memory taken from the system for each layer and
+        given back after each pass costs ten times as much as the sums themselves.
+        """
+        size = math.prod(shape)
+        try:
+            memory = self._spare.pop()  # one step, so that no two threads get the same
+        except IndexError:
+            memory = torch.empty(0, dtype=torch.float64)
+        if len(memory) < size:
+            memory = torch.empty(size, dtype=torch.float64)
+        return memory[:size].view(shape).zero_()
 
     def absorb(self, state: State) -> None:
         """Add another state, in place."""
+        self._add(state)
+        if isinstance(state, _Lent):
+            self._spare[:] = [state.memory]
+
+    def _add(self, state: State) -> None:
         if not self.state:  # a copy: what follows is added to it in place
             self.state = self._placed({name: tensor.clone() for name, tensor in state.items()})
             return

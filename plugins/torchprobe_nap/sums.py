@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from torchprobe.accumulators import Groups
-from torchprobe.accumulators.group_means import group_sums
 from torchprobe_nap.profile_sums import MapSums
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
 __all__ = ["sum_maps", "sum_windows"]
 
 
-def sum_maps(rows: Tensor, groups: Groups, width: int, left_out: int = 0) -> MapSums:
+def sum_maps(
+    rows: Tensor, groups: Groups, width: int, scratch: Callable[..., Tensor] | None = None
+) -> MapSums:
     """Whole maps, summed by group.
 
     Args:
         rows: float64 [row, channel], ``width`` of them in a row for each map.
         groups: of the maps.
         width: positions of a map.
-        left_out: passed on.
+        scratch: gives zeros of a shape, on the CPU; new ones where None.
 
     >>> rows = torch.arange(6.0, dtype=torch.float64)[:, None]
     >>> made = sum_maps(rows, Groups.of(torch.tensor([4, -1, 4])), width=2)
@@ -31,13 +35,17 @@ def sum_maps(rows: Tensor, groups: Groups, width: int, left_out: int = 0) -> Map
     ([[[4.0], [6.0]]], [[6.0], [9.0]])
     """
     maps = rows.reshape(len(groups.index), -1)  # [map, position and channel]
-    every = _with_unlabelled(groups)
-    sums = group_sums(maps, every).view(every.n, width, rows.shape[1])
-    return _map_sums(sums, every.counts[:, None].expand(-1, width).double(), groups, left_out)
+    sums, memory = _zeros(scratch, rows, groups.n + 1, width, rows.shape[1])
+    _add(sums.view(groups.n + 1, -1), groups, maps)
+    return replace(_map_sums(sums, groups), memory=memory)
 
 
 def sum_windows(
-    rows: Tensor, starts: Tensor, groups: Groups, width: int, left_out: int = 0
+    rows: Tensor,
+    starts: Tensor,
+    groups: Groups,
+    width: int,
+    scratch: Callable[..., Tensor] | None = None,
 ) -> MapSums:
     """Windows of rows, summed by group: a correlation of labels with activations.
 
@@ -50,7 +58,7 @@ def sum_windows(
             end.
         groups: of the windows.
         width: positions of a window.
-        left_out: passed on.
+        scratch: gives zeros of a shape, on the CPU; new ones where None.
 
     >>> rows = torch.arange(5.0, dtype=torch.float64)[:, None]
     >>> starts, groups = torch.tensor([0, 1, 3]), Groups.of(torch.tensor([4, -1, 4]))
@@ -58,33 +66,50 @@ def sum_windows(
     >>> made.sums.tolist(), made.total.tolist(), made.weights.tolist()
     ([[[3.0], [5.0]]], [[4.0], [7.0]], [[2.0, 2.0]])
     """
-    every = _with_unlabelled(groups.to(rows.device))
-    sums = rows.new_empty(width, every.n, rows.shape[1])
+    groups = groups.to(rows.device)
+    sums, memory = _zeros(scratch, rows, width, groups.n + 2, rows.shape[1])
     if bool((starts[1:] > starts[:-1]).all()):  # no two begin at one row
-        begun = _by_row(every, starts, len(rows) - width + 1)
+        begun = _by_row(groups, starts, len(rows) - width + 1)
         for offset in range(width):
-            sums[offset] = group_sums(rows[offset : offset + len(begun.index)], begun)
+            _add(sums[offset], begun, rows[offset : offset + len(begun.index)])
     else:
         for offset in range(width):
-            sums[offset] = group_sums(rows.index_select(0, starts + offset), every)
-    weights = every.counts[:, None].expand(-1, width).double()
-    return _map_sums(sums.transpose(0, 1), weights, groups, left_out)
+            _add(sums[offset], groups, rows.index_select(0, starts + offset))
+    return replace(_map_sums(sums[:, :-1].transpose(0, 1), groups), memory=memory)
 
 
-def _map_sums(sums: Tensor, weights: Tensor, groups: Groups, left_out: int) -> MapSums:
-    """From sums by group whose last is of what has no label."""
-    total, total_weights = sums.sum(0), weights.sum(0)
-    return MapSums(groups, sums[:-1], weights[:-1], total, total_weights, left_out)
+def _zeros(
+    scratch: Callable[..., Tensor] | None, rows: Tensor, *shape: int
+) -> tuple[Tensor, Tensor | None]:
+    """Zeros where the rows are, and the memory they lie in where it is borrowed."""
+    if scratch is None or rows.device.type != "cpu":
+        return rows.new_zeros(shape), None
+    sums = scratch(*shape)
+    return sums, sums.flatten()
 
 
-def _with_unlabelled(groups: Groups) -> Groups:
-    """The same with one group more, of what has no label, so that no row is ignored."""
-    values = torch.cat([groups.values, groups.values.new_full((1,), torch.iinfo(torch.int64).max)])
-    rest = len(groups.index) - groups.counts.sum()
-    return Groups(values, groups.index, torch.cat([groups.counts, rest[None]]))
+def _add(sums: Tensor, groups: Groups, rows: Tensor) -> None:
+    """Add rows [row, feature] to the sums [bin, feature] of their groups."""
+    if rows.device.type == "cpu":
+        sums.index_add_(0, groups.index, rows)
+        return
+    # accelerators add in an order of their own: a product keeps results repeatable
+    hot = rows.new_zeros(len(sums), len(rows)).scatter_(0, groups.index[None], 1.0)
+    torch.matmul(hot, rows, out=sums)
+
+
+def _map_sums(sums: Tensor, groups: Groups) -> MapSums:
+    """From sums by group [group, position, channel] whose last is of what has no label."""
+    width, total = sums.shape[1], sums.sum(0)
+    weights = groups.counts[:, None].expand(-1, width).double()
+    every = torch.full((width,), float(len(groups.index)), dtype=sums.dtype, device=sums.device)
+    return MapSums(groups, sums[:-1], weights, total, every)
 
 
 def _by_row(groups: Groups, starts: Tensor, reach: int) -> Groups:
-    """The groups of the windows that begin at each of the first rows; ignored where none does."""
-    index = starts.new_full((max(reach, 0),), groups.n).index_copy_(0, starts, groups.index)
+    """The groups of the windows that begin at each of the first rows.
+
+    What has no label comes behind the groups, and where no window begins behind that.
+    """
+    index = starts.new_full((max(reach, 0),), groups.n + 1).index_copy_(0, starts, groups.index)
     return Groups(groups.values, index, groups.counts)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from torchprobe import LayerBatch
+    from torchprobe.positions import Map
 
 __all__ = ["Windows", "field_windows", "stated_windows"]
 
@@ -62,22 +63,13 @@ def field_windows(batch: LayerBatch) -> Windows:
 
     Raises:
         ShapeError: the layer has not one position axis.
+        LabelError: labels fit neither the model's output nor its input.
         SettingError: it is not known what the layer's positions, or the output's, see.
     """
     _check_axes(batch)
-    where = getattr(batch.layer, "positions_map", None)
-    if where is None:
-        raise SettingError(
-            f"it is not known what the positions of layer {batch.layer.name!r} see of the input; "
-            "state the window: window=(left, right)"
-        )
-    labels = labels_of(batch)
-    if labels.ndim != 2:  # noqa: PLR2004 - [sample, position]
-        raise LabelError(
-            f"labels {batch.grouping!r} have shape {tuple(labels.shape)}; windows need a label for "
-            "each position of the output, [sample, position]"
-        )
-    ((first, last),) = where.windows((labels.shape[1],))
+    mine, output = _maps(batch)
+    labels = _labels_at_output(batch)
+    first, last = mine.inside(output, labels.shape[1])
     widths = (last - first + 1).unique().tolist()
     if len(widths) != 1 or widths[0] < 1:
         raise SettingError(
@@ -85,3 +77,33 @@ def field_windows(batch: LayerBatch) -> Windows:
             "windows need one width: state window=(left, right)"
         )
     return Windows(first, widths[0], widths[0] // 2, labels)
+
+
+def _maps(batch: LayerBatch) -> tuple[Map, Map]:
+    """How the positions of the layer, and those of the output, lie over the input's."""
+    name, where, matching = batch.layer.name, batch.layer.positions_map, batch.given.matching
+    unknown = f"it is not known what the positions of layer {name!r} see of the input"
+    try:
+        where = where or (matching.map_of(name) if matching else None)
+        output = where and (where.output or (matching.map_of("output") if matching else None))
+    except LabelError as error:
+        raise SettingError(f"{unknown}: {error}; or state window=(left, right)") from error
+    if not where or not output:
+        raise SettingError(f"{unknown}; state the window: window=(left, right)")
+    if len(output.maps) != 1 or output.along != where.along:
+        raise SettingError(
+            f"windows need an output with the position axis of layer {name!r}, {where.along}, but "
+            f"it has {output.along or 'none'}; state window=(left, right)"
+        )
+    return where.maps[0], output.maps[0]
+
+
+def _labels_at_output(batch: LayerBatch) -> Tensor:
+    """Int64 [sample, position of the output]."""
+    labels, matching = labels_of(batch), batch.given.matching
+    if labels.ndim != 2:  # noqa: PLR2004 - [sample, position]
+        raise LabelError(
+            f"labels {batch.grouping!r} have shape {tuple(labels.shape)}; windows need a label for "
+            "each position of the output, [sample, position]"
+        )
+    return matching.at_output(labels, str(batch.grouping)) if matching else labels

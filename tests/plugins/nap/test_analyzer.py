@@ -343,6 +343,52 @@ def test_settings_are_checked_at_the_door(options, message):
 # -- through a probe
 
 
+def strided_net():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv1d(3, 4, 4, stride=2), nn.ReLU(), nn.Conv1d(4, 5, 3), nn.Conv1d(5, 2, 5, stride=2)
+    ).double()  # an output sees 16 frames, the next 4 further
+
+
+@torch.no_grad()
+def probed(net, batches, labels, **options):
+    probe = tp.Probe(net, ["input", "*"], ["nap"], on_error="raise", **options)
+    with probe:
+        for values, said in zip(batches, labels, strict=True):
+            with probe.batch(said):
+                net(values)
+    return probe.results()["nap"]
+
+
+def test_every_layers_window_is_what_feeding_the_receptive_field_alone_gives():
+    net, values = strided_net(), torch.randn(3, 3, 61).double()
+    labels = torch.randint(-1, 3, (3, 12))
+    alone = values.unfold(2, 16, 4).transpose(1, 2).flatten(0, 1)
+    one_pass = probed(net, values.split(1), labels.split(1), labels_at="output")
+    by_itself = probed(net, alone.split(20), labels.flatten().split(20))
+    assert [one_pass[name].profile.shape[2] for name in one_pass.layers] == [16, 7, 7, 5, 1, 1]
+    for name in one_pass.layers:
+        same(one_pass[name], by_itself[name])
+
+
+def test_labels_at_the_inputs_rate_are_those_in_the_middle_of_what_an_output_sees():
+    net, values = strided_net(), torch.randn(2, 3, 61).double()
+    frames = torch.randint(-1, 3, (2, 61))
+    at_output = frames[:, 8::4][:, :12]  # of two in the middle the later
+    by_input = probed(net, [values], [frames])
+    by_output = probed(net, [values], [at_output], labels_at="output")
+    for name in by_input.layers:
+        same(by_input[name], by_output[name])
+
+
+def test_layers_that_see_everything_want_a_stated_window():
+    net = nn.Sequential(nn.Conv1d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 9, 7))
+    probe = tp.Probe(net, ["0"], ["nap"], on_error="raise", labels_at={"label": "0"})
+    with pytest.raises(SettingError, match=r"window=\(left, right\)"):
+        with probe, probe.batch(torch.zeros(2, 9, dtype=torch.long)):
+            net(torch.randn(2, 3, 11))
+
+
 def test_two_groupings_in_one_pass_over_all_layers():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv1d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv1d(4, 2, 3, padding=1))
