@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 
+from torchprobe.accumulators.rows import parts
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -63,7 +65,10 @@ class Discriminant:
 
     def points(self, rows: Tensor) -> Tensor:
         """Rows, float64 [row, channel], in the space: [row, component]."""
-        return (rows - self.origin) @ self.scalings
+        found = rows.new_empty(len(rows), self.scalings.shape[1])
+        for part in parts(rows):  # differences that stay in the cache
+            torch.mm(rows[part] - self.origin, self.scalings, out=found[part])
+        return found
 
     def nearest(self, points: Tensor) -> Tensor:
         """The class with the highest score at each point [row, component]: int64 [row]."""
