@@ -1,4 +1,14 @@
-"""Layers in two dimensions: t-SNE, UMAP, autoencoders, and how far to trust each picture."""
+"""Layers in two dimensions: t-SNE, UMAP, autoencoders, and how far to trust each picture.
+
+    probe = tp.Probe(model, "hidden.*", [tp.analyzer("projection", methods=("pca", "paper"))])
+    results = probe.run(fit=train_loader, score=test_loader)
+    print(table(results["projection"]))                     # Table 1 of Grósz & Kurimo 2020
+    results.plot("projection", categories={"ah": "vowel"})  # panels by layer and method
+    places = encoder(results["projection"]["hidden.3"])(rows)  # [row, 2], now and for ever
+
+A method of your own is a `Projector` that `register_projector` makes known by its name; then
+``tp.analyzer("projection", methods=("pca", "my_method"))`` draws, measures and tabulates it too.
+"""
 
 from __future__ import annotations
 
