@@ -2,6 +2,7 @@
 #
 #   make demo    train a phoneme net, probe it with every analyzer, write demo-out/report.html
 #   make test    lint, types, documentation, tests: what CI runs
+#   make bench   compare with what a user would otherwise do, as ratios
 #
 # PYTHON     the interpreter that .venv is made with
 # PIP_FLAGS  passed to every pip install, e.g. an index that has torch for this machine
@@ -53,9 +54,6 @@ $(VENV)/.installed: $(PACKAGING) | $(BIN)/python
 	$(PIP_INSTALL) -e ".[speech,projection,dev]"
 	@touch $@
 
-$(VENV)/.docs: $(VENV)/.installed
-	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
-
-bench: $(VENV)/.installed
+$(VENV)/.bench: $(VENV)/.installed
 	$(PIP_INSTALL) -e ".[bench]"
 	@touch $@
