@@ -96,7 +96,7 @@ def draw_clusters(
 def draw_images(
     results: LayerResults,
     groups: Iterable[str] | None = None,
-    layer: str = "input",
+    layer: str | None = None,
     grouping: str | None = None,
 ) -> Figure:
     """Draw profiles of the input as images, NAvAI above where stages were kept (Fig. 2).
@@ -107,13 +107,14 @@ def draw_images(
     Args:
         results: of gradient-adjusted profiles.
         groups: names; the six largest by default.
-        layer: of which layer; its channels are drawn upwards.
+        layer: of which layer; its channels are drawn upwards. The input by default, or what comes
+            first after it.
         grouping: which, where there are several.
 
     Raises:
         NothingToDrawError: the profiles are not [channel, time], or [1 or 3, height, width].
     """
-    result = _one(results, layer, grouping)
+    result = _one(results, layer or results.layers[0], grouping)
     chosen = _chosen(result, groups, 6)
     rows = {"normalised": "before masking (NAvAI)"} if "normalised" in result else {}
     rows["gradnap"] = "GradNAP"
