@@ -14,14 +14,13 @@ from torchprobe_gradnap.plots import (
     draw_stages,
 )
 from torchprobe_gradnap.saliency import SaliencyProfiles
-from torchprobe_gradnap.windows import Windows
 
 if TYPE_CHECKING:
     from torchprobe import Analyzer, Results
     from torchprobe.plotting import PlotFunction
     from torchprobe.report import Section
 
-__all__ = ["GradNAP", "SaliencyProfiles", "Windows"]
+__all__ = ["GradNAP", "SaliencyProfiles"]
 
 
 @hookimpl

@@ -56,7 +56,7 @@ class GradNAP(Analyzer):
     the mean of its aligned activations, less the mean over all data, times a mask of how large the
     mean gradients are there. At the model's input (layer "input") the profile before masking,
     ``normalised``, is known as NAvAI (Krug & Stober 2018). One label per example is needed, and
-    examples of one size; an utterance is cut into windows by `torchprobe_gradnap.Windows`. The
+    examples of one size; an utterance is cut into windows by `torchprobe.Windows`. The
     probe's ``objective`` says what the gradients are gradients of.
 
     Fields of the result (positions are ``time``, ``height``, ..., as the layer names them):
