@@ -31,8 +31,8 @@ SHOWN = {"phoneme": ["aa", "ae", "iy", "s", "sh", "t"], "grapheme": ["a", "e", "
 """Groups whose pictures differ in ways that are known from phonetics: formants, noise, bursts."""
 
 _TEXT = """\
-Each window holds what the network sees of the spectrogram ({width} frames) for one output frame at \
-which it writes a letter: {windows:,} windows of {utterances} sentences; {left_out:,} more would \
+Each window holds what the network sees of the spectrogram ({width} frames) for one output frame \
+at which it writes a letter: {windows:,} windows of {utterances} sentences; {left_out:,} more would \
 reach beyond their sentence. They are grouped by that letter, and by the phoneme that was spoken \
 then.
 
