@@ -13,7 +13,7 @@ from torchprobe.positions import Map
 
 from .grapheme_net import GraphemeNet
 from .graphemes import Alphabet
-from .phonemes import CMU40
+from .phonemes import CMU40, category
 from .spectrograms import SpectrogramBatch, SpectrogramDataset
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ SHOWN = {"phoneme": ["aa", "ae", "iy", "s", "sh", "t"], "grapheme": ["a", "e", "
 
 _TEXT = """\
 Each window holds what the network sees of the spectrogram ({width} frames) for one output frame \
-at which it writes a letter: {windows:,} windows of {utterances} sentences; {left_out:,} more would \
-reach beyond their sentence. They are grouped by that letter, and by the phoneme that was spoken \
-then.
+at which it writes a letter: {windows:,} windows of {utterances} sentences; {left_out:,} more \
+would reach beyond their sentence. They are grouped by that letter, and by the phoneme that was \
+spoken then.
 
 Lines are the profiles of all neurons of `{layer}` over aligned time, the five most responsive \
 coloured. Beside them is the input that drives these five, with their signs, as far as its \
@@ -70,7 +70,11 @@ class GradNAPDemo:
             yield f"stages-{grouping}", plot(found, view="stages", layer=self.layer, **mine)
             yield f"images-{grouping}", plot(found, view="images", groups=groups, **mine)
             yield f"neurons-{grouping}", self._lines(grouping, groups[:3])
-            yield f"clusters-{grouping}", plot(found, view="clusters", layer=self.layer, **mine)
+            kinds = (
+                {name: category(name) for name in CMU40.symbols} if grouping == "phoneme" else {}
+            )
+            options = {"layer": self.layer, "categories": kinds, **mine}
+            yield f"clusters-{grouping}", plot(found, view="clusters", **options)
 
     def section(self) -> "Section":
         """Returns a report's section on how profiles are made and what neurons look for."""
