@@ -53,7 +53,7 @@ def _images(results: LayerResults) -> list[Figure]:
     caption = (
         "Profiles of the input, of the largest groups{by}: red where there is more than in all "
         "data, blue where less, pale where it does not matter. The dashed line is the time of "
-        "alignment."
+        "alignment. Where there is a row above it shows them before masking (NAvAI)."
     )
     return [Figure(plot(each, view="images"), caption.format(by=_by(each))) for each in shown]
 
