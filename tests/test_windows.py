@@ -109,6 +109,16 @@ def test_other_labels_and_masks_go_with_the_windows():
     assert batch.labels["speaker"].tolist() == [5, 5, 5, 6]
 
 
+def test_loaders_that_can_be_read_once_lose_nothing():
+    model, x = net(0), noise(3, 3, 40)
+    loader = [(each[None], torch.arange(16)[None]) for each in x]
+    windows = tp.Windows(iter(loader), model)
+    with pytest.raises(SettingError, match="after the first batch"):
+        _ = windows.position
+    assert torch.equal(all_of(windows)[0], all_of(tp.Windows(loader, model))[0])
+    assert windows.position == 0
+
+
 def test_time_may_be_any_axis():
     x, labels = torch.arange(10.0).view(1, 5, 2), torch.arange(5)[None]
     (batch,) = tp.Windows([(x, labels)], Map(field=3), dim=1)

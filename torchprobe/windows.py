@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -17,7 +17,7 @@ from torchprobe.naming import root_name
 from torchprobe.positions import Map
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from torch import Tensor
 
@@ -78,6 +78,7 @@ class Windows:
     dim: int = -1
     unpack: Callable[[Any], Batch] = unpack
     left_out: int = field(default=0, init=False)
+    _frames: _Frames | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -95,26 +96,37 @@ class Windows:
     @property
     def width(self) -> int:
         """Positions of the input in a window."""
-        return self._frames.width
+        return self._seen().width
 
     @property
     def position(self) -> int:
         """Which position of the network's output is the frame's own."""
-        return self._frames.position
+        return self._seen().position
 
-    @cached_property
-    def _frames(self) -> _Frames:
-        if isinstance(self.of, Map):
-            return _Frames.stated(self.of)
+    def _seen(self, batch: Batch | None = None) -> _Frames:
+        """What frames see, measured on the first batch that there is."""
+        if self._frames is None and isinstance(self.of, Map):
+            self._frames = _Frames.stated(self.of)
+        elif self._frames is None:
+            self._frames = _Frames.measured(self.of, batch or self._first())
+        return self._frames
+
+    def _first(self) -> Batch:
+        if isinstance(self.loader, Iterator):
+            raise SettingError(
+                "the loader is an iterator, which can be read once; ask for width and position "
+                "after the first batch, or give a list or DataLoader"
+            )
         for raw in self.loader:
-            return _Frames.measured(self.of, self.unpack(raw))
+            return self.unpack(raw)
         raise InsufficientDataError("the loader yields nothing to measure the network on")
 
     def _cut(self, batch: Batch) -> Iterator[Batch]:
         inputs, said = self._checked(batch)
-        labels = self._at_frames(said, inputs.shape[-1])
+        frames = self._seen(batch)
+        labels = self._at_frames(frames, said, inputs.shape[-1])
         labelled = labels[self.grouping] >= 0  # [sample, frame]
-        first = self._frames.first(labelled.shape[1])
+        first = frames.first(labelled.shape[1])
         fits = _fits(first, self.width, inputs.shape[-1], said.lengths, len(inputs))
         self.left_out += int((labelled & ~fits).sum())
         sample, frame = (labelled & fits).nonzero(as_tuple=True)
@@ -146,22 +158,22 @@ class Windows:
             )
         return batch.inputs.movedim(self.dim, -1), said
 
-    def _at_frames(self, said: Labels, n_input: int) -> dict[str, Tensor]:
+    def _at_frames(self, frames: _Frames, said: Labels, n_input: int) -> dict[str, Tensor]:
         """Labels by grouping, [sample, frame] or [sample]; those that are masked are −1."""
         found = dict(said.labels)
         if said.mask is not None and said.mask.ndim > 1:
             found[""] = said.mask.long() - 1
         counts = {each.shape[1] for each in found.values() if each.ndim > 1}
-        if not self._frames.as_many_as(n_input):
+        if not frames.as_many_as(n_input):
             counts.discard(n_input)
         if len(counts) > 1:
             raise LabelError(
                 f"labels of one batch have {' and '.join(map(str, sorted(counts)))} frames; the "
                 f"input has {n_input} positions"
             )
-        n = self._frames.counted(n_input, counts.pop() if counts else None)
+        n = frames.counted(n_input, counts.pop() if counts else None)
         at = {
-            name: each if each.ndim == 1 or each.shape[1] == n else self._frames.of_input(each, n)
+            name: each if each.ndim == 1 or each.shape[1] == n else frames.of_input(each, n)
             for name, each in found.items()
         }
         hidden = at.pop("", None)
@@ -198,9 +210,9 @@ class _Frames(NamedTuple):
         for row in layers(model, batch.inputs, root):
             if row.positions is not None and len(row.positions.maps) == 1:
                 (found,), sizes = row.positions.maps, row.positions.sizes
-                first, _ = _bounded(found).spans(torch.zeros(1, dtype=torch.int64))
-                slack = int(first) % int(found.stride or 1)
-                return cls(found, slack, sizes[0] if sizes else ())
+                stride = _bounded(found, whole=True).stride or 1
+                first, _ = found.spans(torch.zeros(1, dtype=torch.int64))
+                return cls(found, int(first) % int(stride), sizes[0] if sizes else ())
         raise SettingError(
             f"the output of {type(model).__name__} has no single axis of positions whose windows "
             "could be measured; state what a frame sees: Windows(loader, tp.positions.Map(stride, "
@@ -256,9 +268,10 @@ class _Frames(NamedTuple):
         return found.masked_fill(~inside, -1)
 
 
-def _bounded(map_: Map) -> Map:
-    """The map, if windows can be cut by it."""
-    if map_.stride is None or map_.field is None or map_.phases:
+def _bounded(map_: Map, *, whole: bool = False) -> Map:
+    """The map, if windows can be cut by it; a network that runs on them needs whole strides."""
+    broken = map_.stride is None or (whole and map_.stride.denominator > 1)
+    if broken or map_.field is None or map_.phases:
         raise SettingError(
             f"{map_!r}: windows need a receptive field with an end and a fixed stride; state "
             "another, of what matters: Windows(loader, tp.positions.Map(stride, offset, field))"
