@@ -66,8 +66,8 @@ def draw_images(
     sheet = _Sheet.of(len(rows), len(shown), titled(result))
     timed = result.gradnap.ndim == 3  # noqa: PLR2004 - [group, channel, time]
     for row, (name, what) in enumerate(rows.items()):
-        images = [as_image(result[name].values[group]) for group in shown]
-        sheet.draw_row(row, images, what, timed=timed)
+        profiles = [result[name].values[group] for group in shown]
+        sheet.draw_row(row, profiles, what, timed=timed)
     sheet.name_columns([result.coords["group"][group] for group in shown], timed=timed)
     return sheet.figure
 
@@ -97,12 +97,13 @@ def draw_stages(
             "these results hold no stages; ask for them: tp.analyzer('gradnap', stages=True)"
         )
     shown = chosen(result, None if group is None else [group], 1)[0]
-    images = [as_image(result[name].values[shown]) for name in _STAGES]
+    stages = [result[name].values[shown] for name in _STAGES]
     sheet = _Sheet.of(1, len(_STAGES), f"{titled(result)}: {result.coords['group'][shown]}")
     timed = result.gradnap.ndim == 3  # noqa: PLR2004
-    sheet.draw_each(images, aligned=[timed and name != "unaligned" for name in _STAGES])
+    sheet.draw_each(stages, aligned=[name != "unaligned" for name in _STAGES])
     sheet.name_columns(list(_STAGES.values()), timed=timed)
     if timed:
+        sheet.axes[0][0].set_ylabel("neuron")
         sheet.axes[0][0].set_xlabel("positions from the middle")
     return sheet.figure
 
@@ -121,22 +122,21 @@ class _Sheet:
         sheet.suptitle(plotting.label(title, 80), x=0.01, ha="left", weight="bold", size=11)
         return cls(sheet, sheet.subplots(rows, columns, squeeze=False))
 
-    def draw_row(self, row: int, images: Sequence[Array], name: str, *, timed: bool) -> None:
-        """Images with one symmetric range of colours."""
-        line, limit = list(self.axes[row]), _limit(images)
-        for axes, image in zip(line, images, strict=True):
-            drawn = show(axes, image, limit, aligned=timed)
+    def draw_row(self, row: int, profiles: Sequence[Array], name: str, *, timed: bool) -> None:
+        """Profiles with one symmetric range of colours."""
+        line, limit = list(self.axes[row]), _limit([as_image(each) for each in profiles])
+        for axes, profile in zip(line, profiles, strict=True):
+            drawn = show(axes, profile, limit, aligned=True)
         for axes in line[1:]:
             axes.tick_params(labelleft=False)
         line[0].set_ylabel(f"{name}\nchannel" if timed else name)
         self.figure.colorbar(drawn, ax=line, shrink=0.85, pad=0.01)
 
-    def draw_each(self, images: Sequence[Array], aligned: Sequence[bool]) -> None:
-        """Images in one row, each with a range of colours of its own."""
-        for axes, image, timed in zip(self.axes[0], images, aligned, strict=True):
-            drawn = show(axes, image, aligned=timed, from_zero=bool(image.min() >= 0))
+    def draw_each(self, stages: Sequence[Array], aligned: Sequence[bool]) -> None:
+        """Stages in one row, each with a range of colours of its own."""
+        for axes, stage, there in zip(self.axes[0], stages, aligned, strict=True):
+            drawn = show(axes, stage, aligned=there, from_zero=bool(stage.min() >= 0))
             self.figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02)
-        self.axes[0][0].set_ylabel("neuron")
 
     def name_columns(self, names: Sequence[str], *, timed: bool) -> None:
         """Titles above, and what runs along the axis below."""
@@ -148,29 +148,35 @@ class _Sheet:
 
 def show(
     axes: Axes,
-    image: Array,
+    profile: Array,
     limit: float | None = None,
     *,
     aligned: bool = False,
     from_zero: bool = False,
 ) -> Any:
-    """An image whose middle column is 0, with colours up to a limit, by default its own."""
+    """[channel, time] with channels upwards, or [channel, height, width] upright, as an image.
+
+    Positions count from the middle, where dashed lines say that examples are aligned there.
+    Colours go up to a limit, by default the profile's own.
+    """
+    image, pixels = as_image(profile), profile.ndim == 3  # noqa: PLR2004
     limit = _limit([image]) if limit is None else limit
-    middle = image.shape[1] // 2
-    extent = (-middle - 0.5, image.shape[1] - middle - 0.5, -0.5, image.shape[0] - 0.5)
+    rows, columns = image.shape
+    middle = columns // 2
+    below, above = (rows - rows // 2 - 0.5, -(rows // 2) - 0.5) if pixels else (-0.5, rows - 0.5)
     drawn = axes.imshow(
         image,
         origin="lower",
-        aspect="auto",
+        aspect="equal" if pixels else "auto",
         cmap=plotting.colour_map(symmetric=not from_zero),
         vmin=0 if from_zero else -limit,
         vmax=limit,
-        extent=extent,
+        extent=(-middle - 0.5, columns - middle - 0.5, below, above),
         interpolation="nearest",
     )
     axes.locator_params(integer=True, nbins=5)
-    if aligned:
-        axes.axvline(0, color=_DARK, linewidth=0.8, linestyle="--")
+    for line in (axes.axvline, *([axes.axhline] if pixels else [])) if aligned else ():
+        line(0, color=_DARK, linewidth=0.8, linestyle="--")
     return drawn
 
 

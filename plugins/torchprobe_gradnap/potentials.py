@@ -10,7 +10,7 @@ from torchprobe import plotting
 from torchprobe.errors import NothingToDrawError
 from torchprobe.optimal_input import most_responsive
 from torchprobe_gradnap.choosing import chosen, last_over_positions, one, titled
-from torchprobe_gradnap.images import as_image, show
+from torchprobe_gradnap.images import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,7 +66,7 @@ def draw_neurons(
         _draw_lines(axes, result, group, n)
         axes.set_title(plotting.label(name, 40), loc="left", size=10)
         if beside and optimal and name in optimal:
-            show(beside[0], as_image(np.asarray(optimal[name], dtype=float)))
+            show(beside[0], np.asarray(optimal[name], dtype=float))
             beside[0].set_title("optimal input", loc="left", size=9)
         elif beside:
             beside[0].set_axis_off()

@@ -73,8 +73,8 @@ class GradNAPDemo:
             kinds = (
                 {name: category(name) for name in CMU40.symbols} if grouping == "phoneme" else {}
             )
-            options = {"layer": self.layer, "categories": kinds, **mine}
-            yield f"clusters-{grouping}", plot(found, view="clusters", **options)
+            deep = {"layer": found.layers[-2], "categories": kinds, **mine}  # before the logits
+            yield f"clusters-{grouping}", plot(found, view="clusters", **deep)
 
     def section(self) -> "Section":
         """Returns a report's section on how profiles are made and what neurons look for."""
