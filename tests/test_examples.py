@@ -1,5 +1,6 @@
 """The examples do what they say."""
 
+import functools
 import importlib
 import importlib.util
 from pathlib import Path
@@ -41,6 +42,8 @@ def test_a_recogniser_s_profiles_end_in_pictures_and_a_report(tmp_path, monkeypa
     example = loaded("gradnap_speech")
     # an untrained net writes letters at random: enough for all that follows
     monkeypatch.setattr(example, "trained", lambda _: speech.GraphemeNet.compact().eval())
+    quick = functools.partial(example.run_gradnap_demo, utterances=1)
+    monkeypatch.setattr(example, "run_gradnap_demo", quick)
     demo = example.main(tmp_path / "out")
     assert demo.results["grapheme_gradnap"].groupings == ("grapheme", "phoneme")
     assert "character error" in capsys.readouterr().out

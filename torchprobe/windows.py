@@ -48,13 +48,6 @@ class Windows:
         dim: the axis of time in the inputs.
         unpack: turns what the loader yields into a `torchprobe.Batch`.
 
-    Attributes:
-        position: which position of the network's output is the frame's own. A network without
-            padding has one output a window, number 0. One that pads has more, of which the others
-            see padding: ``Objective(dim=1, position=windows.position)`` differentiates the right
-            one. Of a stated map it is 0.
-        left_out: labelled frames without a window in the last pass.
-
     Raises:
         SettingError: the batch size is not positive, or what a frame sees has no end or no fixed
             stride.
@@ -100,15 +93,23 @@ class Windows:
 
     @property
     def position(self) -> int:
-        """Which position of the network's output is the frame's own."""
+        """Which position of the network's output is the frame's own.
+
+        A network without padding has one output a window, number 0. One that pads has more, of
+        which the others see padding: ``Objective(dim=1, position=windows.position)`` differentiates
+        the right one. Of a stated map it is 0.
+        """
         return self._seen().position
 
     def _seen(self, batch: Batch | None = None) -> _Frames:
         """What frames see, measured on the first batch that there is."""
-        if self._frames is None and isinstance(self.of, Map):
-            self._frames = _Frames.stated(self.of)
-        elif self._frames is None:
-            self._frames = _Frames.measured(self.of, batch or self._first())
+        if self._frames is None:
+            of = self.of
+            self._frames = (
+                _Frames.stated(of)
+                if isinstance(of, Map)
+                else _Frames.measured(of, batch or self._first())
+            )
         return self._frames
 
     def _first(self) -> Batch:

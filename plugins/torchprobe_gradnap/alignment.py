@@ -39,7 +39,7 @@ def importance(
     size = gradients.float() if gradients.dtype.itemsize < 4 else gradients  # noqa: PLR2004 - bytes
     size = size.abs()  # in half precision products of small numbers would vanish
     if kind != "gradient":
-        size = size * (activations.abs() if kind == "absolute" else activations)
+        size.mul_(activations.abs() if kind == "absolute" else activations)
     return size.amax(1) if across == "max" else size.mean(1)
 
 

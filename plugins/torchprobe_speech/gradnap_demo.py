@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["GradNAPDemo", "run_gradnap_demo"]
 
 ANALYZER = "grapheme_gradnap"
+GROUPINGS = ("grapheme", "phoneme")
 LAYERS = ["input", "layers.*.relu", "output"]
 """What is probed: the spectrogram, every hidden layer after its rectifier, the logits."""
 
@@ -65,7 +66,7 @@ class GradNAPDemo:
 
         found = self.results[ANALYZER]
         yield "silhouettes", plot(found)
-        for grouping in found.groupings:
+        for grouping in GROUPINGS:
             groups, mine = _known(self, grouping), {"grouping": grouping}
             yield f"stages-{grouping}", plot(found, view="stages", layer=self.layer, **mine)
             yield f"images-{grouping}", plot(found, view="images", groups=groups, **mine)
@@ -73,8 +74,9 @@ class GradNAPDemo:
             kinds = (
                 {name: category(name) for name in CMU40.symbols} if grouping == "phoneme" else {}
             )
-            deep = {"layer": found.layers[-2], "categories": kinds, **mine}  # before the logits
-            yield f"clusters-{grouping}", plot(found, view="clusters", **deep)
+            deep = {"layer": found.layers[-2], **mine}  # before the logits
+            clusters = plot(found, view="clusters", categories=kinds, **deep)
+            yield f"clusters-{grouping}", clusters
 
     def section(self) -> "Section":
         """Returns a report's section on how profiles are made and what neurons look for."""
@@ -90,7 +92,7 @@ class GradNAPDemo:
                 f"Profiles in `{self.layer}` by {grouping}, and optimal inputs of the five most "
                 "responsive neurons; low frequencies are at the bottom.",
             )
-            for grouping in found.groupings
+            for grouping in GROUPINGS
         ]
         how = Figure(stages, f"How the profile of {group} in `{self.layer}` is made.")
         return Section("What a grapheme recogniser looks for", self.text, figures=[how, *lines])
@@ -143,7 +145,7 @@ def run_gradnap_demo(
     field = _seen(bare, layer).field or model.receptive_field
     optimal = {
         grouping: _optimal(bare, results[ANALYZER].grouping(grouping)[layer], field, progress)
-        for grouping in results[ANALYZER].groupings
+        for grouping in GROUPINGS
     }
     counted = int(results[ANALYZER].grouping("grapheme")[layer].counts.sum())
     text = _TEXT.format(
