@@ -106,8 +106,12 @@ class PlaneNetwork(nn.Module):
         rows: Tensor = self.decode_layers(_tensor(points).to(self.mean))
         return rows * self.scale + self.mean
 
-    def place(self, rows: Array) -> Array:
-        """`forward` from and to arrays, in blocks."""
+    def transform(self, rows: ArrayLike | Tensor) -> Array:
+        """`forward` to an array [row, 2], in blocks and without gradients.
+
+        Raises:
+            ShapeError: the rows have another width.
+        """
         with torch.no_grad():
             blocks = [self(block) for block in _tensor(rows).split(BLOCK)]
             return np.asarray(torch.cat(blocks).numpy(force=True))
@@ -137,7 +141,7 @@ channels in float64."""
 def encoder(result: Result, method: str = "autoencoder") -> PlaneNetwork:
     """The fixed map of a layer's rows to the plane, from a result just computed or loaded.
 
-    Nothing is optimised, nothing else is needed: ``encoder(result)(rows)`` gives rows
+    Nothing is optimised, nothing else is needed: ``encoder(result).transform(rows)`` gives rows
     [row, channel] of any number their places [row, 2], the same in whatever company they come.
 
     Args:

@@ -44,7 +44,7 @@ def test_encoding_equals_the_formula():
     layers = [(each.weight.tolist(), each.bias.tolist()) for each in linears(network)]
     expected = [encoded(row, mean, scale, layers) for row in rows]
     assert np.allclose(network(rows), expected, rtol=1e-12, atol=1e-12)
-    assert np.allclose(network.place(rows), expected, rtol=1e-12, atol=1e-12)
+    assert np.allclose(network.transform(rows), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_decoding_undoes_what_a_linear_map_keeps():
