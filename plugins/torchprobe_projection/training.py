@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Training"]
 
 ROUNDING = 1e-12  # a standard deviation below this share of a channel's size is that of a constant
+LEAST_ROWS = 10
 PROGRESS = 0.999  # a loss counts as fallen below this share of the best so far
 
 
@@ -97,7 +98,7 @@ class Training(Learner):
             sample: of all rows, from the first pass; it says what rows look like, and its first
                 ones, that may be shown, and the next, by which progress is judged, are left out.
         """
-        if not 1 <= number <= self.recipe.passes:
+        if not 1 <= number <= self.recipe.passes or len(sample.ids) < LEAST_ROWS:
             return {}
         shown, judged = self._apart(len(sample.ids))
         begun = self.state or self.begin(sample.rows[judged:], sample.rows[shown:judged])
@@ -171,7 +172,8 @@ class Training(Learner):
         if not self.state:
             raise InsufficientDataError(
                 f"an autoencoder with passes={self.recipe.passes} learns in further passes over "
-                "the 'fit' data, which brought no rows; use probe.run(fit=...), or passes=0"
+                "the 'fit' data, which brought too few rows, or none; use probe.run(fit=...), or "
+                "passes=0"
             )
         now = copy.copy(self)
         now.state = {name: tensor.clone().cpu() for name, tensor in self.state.items()}
@@ -192,7 +194,8 @@ class Training(Learner):
         whole = _whole(self._network("parameters"))
         adam = self._adam(list(whole.parameters()))
         for rows in batches:
-            loss = _loss(whole, rows)
+            with torch.autocast(rows.device.type, enabled=False):  # whatever the model's loop uses
+                loss = _loss(whole, rows)
             adam.zero_grad()
             loss.backward()
             adam.step()

@@ -13,7 +13,7 @@ from torchprobe.errors import InsufficientDataError, MergeError, SettingError
 from torchprobe.labels import Labels
 from torchprobe.testing import check_analyzer
 
-OPTIONS = {"autoencoder": {"passes": 2, "batch": 16, "hidden": (6, 4)}}
+OPTIONS = {"autoencoder": {"passes": 2, "batch": 16, "rate": 0.001, "hidden": (6, 4)}}
 SETTINGS = {"methods": "autoencoder", "measures": "pd", "points": 20, "options": OPTIONS}
 
 
@@ -139,6 +139,19 @@ def test_a_state_of_other_widths_is_refused(stream):
 def test_without_a_further_pass_it_is_told(stream):
     with pytest.raises(InsufficientDataError, match="further passes over the 'fit' data"):
         stream(passes=1).compute()
+
+
+def test_too_few_rows_are_told_and_the_usual_methods_go_on_without(feed, rows):
+    splits, few = {"fit": rows(8)[0]}, {"measures": "pd", "options": OPTIONS}
+    with pytest.raises(InsufficientDataError, match="too few rows"):
+        feed(splits, **{**SETTINGS, **few}).compute()
+    result = feed(splits, **few).compute()
+    assert result.coords["method"] == ("pca", "random")
+    assert [note.split()[0] for note in result.provenance["notes"][1:]] == [
+        "UMAP",
+        "autoencoder",
+        "t-SNE",
+    ]
 
 
 def test_passes_below_none_are_refused():
