@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +21,7 @@ from torchprobe_projection.projector import place
 from torchprobe_projection.registry import title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from concurrent.futures import Executor
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor
 
@@ -200,30 +197,14 @@ class Projection(Analyzer):
         projectors, notes = self._projectors()
         projectors[Random.name] = Random()
         pictures = {}
-        with ThreadPoolExecutor(1) as thread:
-            for name, made in self._in_the_making(projectors, cloud, thread).items():
-                try:
-                    pictures[name] = made()
-                except InsufficientDataError as error:
-                    if self.methods != settings.AVAILABLE:
-                        raise
-                    notes.append(f"{title(name)} is left out: {error}")
-        return {name: pictures[name] for name in projectors if name in pictures}, notes
-
-    def _in_the_making(
-        self, projectors: Mapping[str, Projector], cloud: Cloud, thread: Executor
-    ) -> dict[str, Callable[[], Picture]]:
-        """What gives each picture, those that a thread makes meanwhile at the end."""
-        work = {
-            name: partial(place, each, cloud, self.seed, self.learners.get(name))
-            for name, each in projectors.items()
-        }
-        beside = {
-            name: thread.submit(work.pop(name)).result
-            for name, each in projectors.items()
-            if each.beside
-        }
-        return {**work, **beside}
+        for name, each in projectors.items():
+            try:
+                pictures[name] = place(each, cloud, self.seed, self.learners.get(name))
+            except InsufficientDataError as error:
+                if self.methods != settings.AVAILABLE:
+                    raise
+                notes.append(f"{title(name)} is left out: {error}")
+        return pictures, notes
 
 
 def _labels(view: LayerBatch) -> Tensor:

@@ -35,7 +35,6 @@ class Tsne(Projector):
 
     name = "tsne"
     title = "t-SNE"
-    beside = True
     packages = ("openTSNE",)
     extra = "projection"
 

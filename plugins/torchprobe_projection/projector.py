@@ -87,9 +87,6 @@ class Projector(ABC):
     """Distributions it needs; their versions go into the result."""
     extra: ClassVar[str] = ""
     """The extra of torchprobe that brings them."""
-    beside: ClassVar[bool] = False
-    """Whether it may be fitted in a thread beside the others: it lets go of the interpreter's lock
-    and touches nothing that is shared, such as warnings' filters or numpy's generator."""
     passes: int = 0
     """Further looks at the "fit" data that its learner wants."""
 

@@ -219,7 +219,7 @@ def test_by_default_the_methods_are_those_that_can_be_used_and_a_note_tells_of_o
     halves = {"fit": rows(20)[0], "score": rows(12, seed=1)[0]}
     result = feed(halves, measures="pd", options={"autoencoder": {"epochs": 1}}).compute()
     assert result.coords["method"] == ("pca", "autoencoder", "random")
-    umap, t_sne = result.provenance["notes"]
+    t_sne, umap = result.provenance["notes"]
     assert t_sne.startswith("t-SNE is left out: t-SNE with perplexity 30 needs at least 91 rows")
     assert umap.startswith("UMAP is left out: UMAP with 15 neighbours needs at least 17 rows")
     assert result.settings["methods"] == "available"

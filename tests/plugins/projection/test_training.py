@@ -148,9 +148,9 @@ def test_too_few_rows_are_told_and_the_usual_methods_go_on_without(feed, rows):
     result = feed(splits, **few).compute()
     assert result.coords["method"] == ("pca", "random")
     assert [note.split()[0] for note in result.provenance["notes"][1:]] == [
+        "t-SNE",
         "UMAP",
         "autoencoder",
-        "t-SNE",
     ]
 
 
