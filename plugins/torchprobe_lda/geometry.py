@@ -249,11 +249,12 @@ def expansion(
     Source: Nagamine & Mesgarani 2017, section 3.3, Fig. 5E and 5F.
     """
     reference = reference or results.layers[0]
+    there = results[reference]
     each = {layer: centroids(results, layer, subset, reference) for layer in results.layers}
     if classes is None:
         pairs = confused_pairs(results)
     else:
-        chosen = class_indices(results[reference], classes)
+        chosen = class_indices(there, classes)
         pairs = np.array(list(combinations(chosen, 2)), dtype=np.intp).reshape(-1, 2)
     absent = np.unique(np.concatenate([_without_rows(values) for values in each.values()]))
     kept = pairs[~np.isin(pairs, absent).any(axis=1)]

@@ -280,6 +280,7 @@ def _overlay(axes: Axes, triangles: Sequence[Array], names: Sequence[str]) -> No
     every = np.stack(triangles)  # [layer, class, 2]
     outermost = np.linalg.norm(every, axis=2).argmax(axis=0)
     _name_corners(axes, 1.13 * every[outermost, np.arange(len(names))], names)
+    axes.margins(0.2)  # for the names
     axes.set(xticks=[], yticks=[])
     axes.set_aspect("equal", adjustable="datalim")
     axes.spines[["left", "bottom"]].set_visible(False)
