@@ -1,9 +1,11 @@
 """What the drawings of LDA show, read off the drawn artists."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from torch import nn
 from torchprobe_lda import LDA, LinearProbe, compare, expansion, study
 from torchprobe_lda.geometry import aggregated, centroids
 from torchprobe_lda.plots import numbers
@@ -37,10 +39,9 @@ def forty(batches):
     labels = np.arange(4000) % 40
     rows = rng.normal(size=(4000, 12)) + 1.5 * rng.normal(size=(40, 12))[labels]
     said = np.array([f"ph{k:02}" for k in range(40)])[labels]
-    model = tp.network.nn.Identity() if hasattr(tp.network, "nn") else None
-    model = model or __import__("torch").nn.Identity()
     loader = batches(rows, said, 500)
-    return tp.Probe(model, "input", ["lda"]).run(fit=loader, score=loader, progress=False)["lda"]
+    probe = tp.Probe(nn.Identity(), "input", ["lda"])
+    return probe.run(fit=loader, score=loader, progress=False)["lda"]
 
 
 def legend(figure):
@@ -60,7 +61,7 @@ def overlaps(figure, axes):
     figure.draw_without_rendering()
     for names in (axes.get_xticklabels(), axes.get_yticklabels()):
         boxes = [name.get_window_extent() for name in names]
-        for a, b in zip(boxes, boxes[1:], strict=False):
+        for a, b in pairwise(boxes):
             if a.overlaps(b) and a.width * a.height > 0:
                 return True
     return False
@@ -84,7 +85,7 @@ def test_accuracy_stands_beside_the_fit_the_control_and_the_network(layers):
     assert "3 classes by 'label'" in words(figure.axes[0])
 
 
-def test_an_untrained_network_stands_beside(layers, studied, batches, trio):
+def test_an_untrained_network_stands_beside(layers, studied):
     other = Results({"lda": LayerResults([layers["input"], layers["output"]])})
     drawn = lines(plotting.plot(layers, untrained=other).axes[0])
     expected = [layers["input"].accuracy, layers["output"].accuracy]
@@ -220,10 +221,8 @@ def test_categories_colour_tsne_and_are_explained(forty):
 
 
 def test_the_middle_and_the_last_hidden_layer_are_mapped_by_default(layers):
-    assert [words(axes)[-2] for axes in plotting.plot(layers, view="tsne").axes] == [
-        "far",
-        "output",
-    ]
+    drawn = plotting.plot(layers, view="tsne").axes
+    assert [words(axes)[-2] for axes in drawn] == ["far", "output"]
 
 
 @pytest.mark.parametrize("method", ["classical", "smacof"])
@@ -260,15 +259,9 @@ def test_maps_are_turned_alike_without_changing_a_distance(layers):
 
 def test_the_names_of_the_overlaid_triangles_stand_clear_of_them(layers):
     overlay = plotting.plot(layers, view="mds", classes=["0", "1", "2"]).axes[-1]
-    farthest = np.max(
-        [np.linalg.norm(np.transpose(line.get_data())[:3], axis=1) for line in overlay.lines],
-        axis=0,
-    )
-    names = {
-        text.get_text(): np.linalg.norm(text.xy)
-        for text in overlay.texts
-        if len(text.get_text()) == 1
-    }
+    corners = np.array([np.transpose(line.get_data())[:3] for line in overlay.lines])
+    farthest = np.linalg.norm(corners, axis=2).max(axis=0)  # [class]
+    names = {text.get_text(): np.linalg.norm(text.xy) for text in overlay.texts}
     assert [names[n] for n in "012"] == pytest.approx(1.13 * farthest)
 
 
@@ -298,12 +291,8 @@ def test_a_class_without_rows_in_a_subset_is_told(layers):
 
 
 def test_two_models_stand_in_one_table_and_one_figure(studied, layers):
-    untrained = (
-        Results({"lda": LayerResults([layers["input"], layers["input"]])}) if False else None
-    )
     first = {"trained": studied, "untrained": studied}
     table, figure = compare(first)
-    assert untrained is None
     assert table.index.tolist() == list(LAYERS)
     for model in first:
         assert table[model, "accuracy"].tolist() == list(numbers(layers, "accuracy").values())
@@ -317,9 +306,7 @@ def test_two_models_stand_in_one_table_and_one_figure(studied, layers):
     assert len(figure.axes) == 6
 
 
-def test_models_of_other_depth_and_without_points_are_compared_by_what_they_have(
-    studied, run, clouds
-):
+def test_models_are_compared_by_what_they_have(studied, run, clouds):
     shallow = Results({"lda": LayerResults([run(LDA(described=None), fit=clouds())])})
     table, figure = compare({"deep": studied, "shallow": shallow})
     assert np.isnan(table["shallow", "accuracy_fit"].tolist()[1:]).all()
