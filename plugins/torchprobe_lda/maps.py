@@ -280,9 +280,9 @@ def _overlay(axes: Axes, triangles: Sequence[Array], names: Sequence[str]) -> No
     every = np.stack(triangles)  # [layer, class, 2]
     outermost = np.linalg.norm(every, axis=2).argmax(axis=0)
     _name_corners(axes, 1.13 * every[outermost, np.arange(len(names))], names)
-    axes.margins(0.2)  # for the names
-    axes.set(xticks=[], yticks=[])
-    axes.set_aspect("equal", adjustable="datalim")
+    half = 1.35 * float(np.abs(every).max())  # room for the names
+    axes.set(xticks=[], yticks=[], xlim=(-half, half), ylim=(-half, half))
+    axes.set_aspect("equal", adjustable="box")
     axes.spines[["left", "bottom"]].set_visible(False)
     plotting.heading(axes, "all layers", "darker: deeper", limit=24)
 

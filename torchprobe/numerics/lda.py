@@ -257,10 +257,11 @@ def _whitening(within: Array, data: _Statistics, divisor: float) -> tuple[Array,
 
 
 def _inverse_roots(covariance: Array) -> Array:
-    """R with R'CR = I, for the directions whose variance exceeds the tolerance [channel, direction].
+    """R with R'CR = I, for directions whose variance exceeds the tolerance [channel, direction].
 
-    Any such R will do: the space does not change when the whitened directions are turned. Cholesky's
-    takes a ninth of the time of eigenvectors (2,048 channels), which tell what to leave out.
+    Any such R will do: the space does not change when the whitened directions are turned. That of
+    Cholesky takes a ninth of the time of eigenvectors (2,048 channels), which tell what to leave
+    out.
     """
     from scipy.linalg import lapack
 
