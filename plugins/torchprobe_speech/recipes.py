@@ -4,19 +4,28 @@ Times are CPU seconds on one core of a 2-core machine; figures that chose betwee
 of the validation sentences, figures that are reached those of the test sentences.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
 from .grapheme_training import CtcTraining
 from .phoneme_training import FrameTraining
 from .synthesis import CorpusSettings
 
 __all__ = [
+    "DEMO",
     "FULL_PHONEME_CORPUS",
     "FULL_PHONEME_TRAINING",
     "GRAPHEME_CORPUS",
     "GRAPHEME_TRAINING",
     "PHONEME_CORPUS",
     "PHONEME_TRAINING",
+    "QUICK_DEMO",
     "QUICK_GRAPHEME_CORPUS",
     "QUICK_GRAPHEME_TRAINING",
+    "QUICK_PHONEME_CORPUS",
+    "QUICK_PHONEME_TRAINING",
+    "DemoRecipe",
 ]
 
 PHONEME_CORPUS = CorpusSettings(train=600, validation=60, test=120, voices=40, heldout_voices=8)
@@ -25,6 +34,14 @@ PHONEME_CORPUS = CorpusSettings(train=600, validation=60, test=120, voices=40, h
 PHONEME_TRAINING = FrameTraining(epochs=4, batch_size=512, peak_rate=4e-3)
 """The 5 x 256 net: 20 s, frame accuracy 0.880 on validation and 0.911 on test sentences (0.896
 without silence), all by unheard voices."""
+
+QUICK_PHONEME_CORPUS = CorpusSettings(
+    train=300, validation=20, test=40, voices=40, heldout_voices=8
+)
+"""13 minutes of training speech."""
+
+QUICK_PHONEME_TRAINING = FrameTraining(epochs=3, batch_size=512, peak_rate=4e-3)
+"""The 5 x 256 net."""
 
 FULL_PHONEME_CORPUS = CorpusSettings(train=3000, validation=60, test=120, voices=40)
 """Five times as much by the same voices, with the same validation and test sentences."""
@@ -49,3 +66,32 @@ QUICK_GRAPHEME_CORPUS = CorpusSettings(
 
 QUICK_GRAPHEME_TRAINING = CtcTraining(epochs=4, batch_size=4, peak_rate=4e-3)
 """The compact net: 30 s, character error 0.095 on validation and 0.097 on test sentences."""
+
+
+@dataclass(frozen=True)
+class DemoRecipe:
+    """What the two networks of the demo are trained with.
+
+    Attributes:
+        phoneme_corpus: Sentences and voices of the phoneme network.
+        phoneme_training: How that is trained.
+        grapheme_corpus: Sentences and voices of the grapheme network.
+        grapheme_training: How that is trained.
+        settings: Of analyzers, by name, where their defaults would take too long for a demo; of
+            analyzers that are not installed they are not used.
+    """
+
+    phoneme_corpus: CorpusSettings
+    phoneme_training: FrameTraining
+    grapheme_corpus: CorpusSettings
+    grapheme_training: CtcTraining
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+DEMO = DemoRecipe(PHONEME_CORPUS, PHONEME_TRAINING, GRAPHEME_CORPUS, GRAPHEME_TRAINING)
+"""The demo."""
+
+QUICK_DEMO = DemoRecipe(
+    QUICK_PHONEME_CORPUS, QUICK_PHONEME_TRAINING, QUICK_GRAPHEME_CORPUS, QUICK_GRAPHEME_TRAINING
+)
+"""The demo with ``--quick``."""
