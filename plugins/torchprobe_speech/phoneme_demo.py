@@ -47,7 +47,7 @@ class PhonemeDemo:
             f"The phoneme network, 5 × 256 rectified units, was trained on {self.frames:,} frames "
             f"of {self.sentences:,} sentences to tell {len(CMU40.symbols)} phonemes apart; it "
             f"classifies {self.accuracy:.1%} of the frames of {self.unheard:,} other sentences by "
-            "other voices correctly. Its layers are called input, hidden.1.relu to hidden.5.relu, "
+            "other voices correctly. Its layers are called input, hidden.0.relu to hidden.4.relu, "
             "and output."
         )
 
