@@ -212,8 +212,10 @@ class Map:
         """Whether known (n_input, n) go with one stride, but for what a network rounds inside.
 
         Example:
-            >>> Map(stride=4).steady([(200, 50), (90, 22)]), Map(stride=4).steady([(200, 50), (90, 45)])
-            (True, False)
+            >>> Map(stride=4).steady([(200, 50), (90, 22)])
+            True
+            >>> Map(stride=4).steady([(200, 50), (90, 45)])
+            False
         """
         if self.stride is None or not known:
             return True
