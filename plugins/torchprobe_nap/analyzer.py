@@ -10,7 +10,7 @@ from torchprobe import Analyzer, Field
 from torchprobe_nap import settings
 from torchprobe_nap.clusters import Base, GroupClusters, clustered, rank_correlation
 from torchprobe_nap.cutting import Edges, cut_maps, cut_windows, labels_of
-from torchprobe_nap.profile_sums import MapSums, ProfileSums
+from torchprobe_nap.profile_sums import Maps, MapSums, ProfileSums
 from torchprobe_nap.profiles import Baseline, Profiles, profiles
 from torchprobe_nap.windows import field_windows, stated_windows
 
@@ -140,7 +140,7 @@ class NeuronActivationProfiles(Analyzer):
         """Add a batch's maps, or all windows of its utterances."""
         self.sums.update(self._cut(batch))
 
-    def _cut(self, batch: LayerBatch) -> MapSums:
+    def _cut(self, batch: LayerBatch) -> MapSums | Maps:
         scratch = self.sums.scratch
         if isinstance(self.window, tuple):
             return cut_windows(batch, stated_windows(batch, *self.window), self.edges, scratch)

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from torchprobe.accumulators import Groups
 from torchprobe.errors import LabelError, ShapeError
+from torchprobe_nap.profile_sums import Maps
 from torchprobe_nap.sums import sum_maps, sum_windows
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def labels_of(batch: LayerBatch) -> Tensor:
 
 def cut_maps(
     batch: LayerBatch, kept: tuple[int, ...], *, crop: bool, scratch: Scratch = None
-) -> MapSums:
+) -> MapSums | Maps:
     """Whole maps, with a label for each sample.
 
     Args:
@@ -72,6 +73,9 @@ def cut_maps(
         )
     if not crop:
         _check_equal(batch, kept)
+        held = _held(batch.values, labels, scratch)
+        if held is not None:
+            return held
     rows, whole = _cropped(*aligned_rows(batch), batch, kept)
     complete = labels if whole is None else labels[whole]
     left_out = int((labels >= 0).sum() - (complete >= 0).sum())
@@ -79,6 +83,21 @@ def cut_maps(
     groups = Groups.of(complete).to(rows.device)
     sums = sum_maps(rows.flatten(0, 1), groups, math.prod(kept), scratch)
     return replace(sums, left_out=left_out)
+
+
+def _held(values: Tensor, labels: Tensor, scratch: Scratch) -> Maps | None:
+    """Maps as they are, to be summed later; None where that would gain nothing, or not be right.
+
+    Values are copied, for the model may overwrite them.
+    """
+    if scratch is None or values.device.type != "cpu" or not values.is_floating_point():
+        return None
+    exact = torch.promote_types(values.dtype, torch.float32)
+    if not len(values) or not bool(torch.isfinite(values.sum(dtype=exact))):
+        return None  # NaN, infinity, or a sum too large to tell
+    last = values.flatten(2).transpose(1, 2) if values.ndim > 2 else values[:, None]  # noqa: PLR2004
+    maps = scratch(*last.shape, dtype=values.dtype).copy_(last)  # [map, position, channel]
+    return Maps(Groups.of(labels.cpu()), maps)
 
 
 def _check_equal(batch: LayerBatch, expected: tuple[int, ...]) -> None:
@@ -131,7 +150,7 @@ def cut_windows(
         return summed
     held = replace(maps, rows=maps.valid.double().view(-1, 1))
     counted = held.sum_where(maps.data_at(windows.first + windows.centre), windows)
-    return replace(summed, weights=counted.sums[..., 0], total_weights=counted.total[..., 0])
+    return replace(summed, weights=counted.sums[..., 0], rest_weights=counted.rest[..., 0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,17 +27,17 @@ def sum_maps(
         rows: float64 [row, channel], ``width`` of them in a row for each map.
         groups: of the maps.
         width: positions of a map.
-        scratch: gives zeros of a shape, on the CPU; new ones where None.
+        scratch: gives memory of a shape, on the CPU; new one where None.
 
     >>> rows = torch.arange(6.0, dtype=torch.float64)[:, None]
     >>> made = sum_maps(rows, Groups.of(torch.tensor([4, -1, 4])), width=2)
-    >>> made.sums.tolist(), made.total.tolist()
-    ([[[4.0], [6.0]]], [[6.0], [9.0]])
+    >>> made.sums.tolist(), made.rest.tolist()
+    ([[[4.0], [6.0]]], [[2.0], [3.0]])
     """
     maps = rows.reshape(len(groups.index), -1)  # [map, position and channel]
-    sums, memory = _zeros(scratch, rows, groups.n + 1, width, rows.shape[1])
+    sums, borrowed = _zeros(scratch, rows, groups.n + 1, width, rows.shape[1])
     _add(sums.view(groups.n + 1, -1), groups, maps)
-    return replace(_map_sums(sums, groups), memory=memory)
+    return replace(_map_sums(sums, groups), borrowed=borrowed)
 
 
 def sum_windows(
@@ -58,16 +58,16 @@ def sum_windows(
             end.
         groups: of the windows.
         width: positions of a window.
-        scratch: gives zeros of a shape, on the CPU; new ones where None.
+        scratch: gives memory of a shape, on the CPU; new one where None.
 
     >>> rows = torch.arange(5.0, dtype=torch.float64)[:, None]
     >>> starts, groups = torch.tensor([0, 1, 3]), Groups.of(torch.tensor([4, -1, 4]))
     >>> made = sum_windows(rows, starts, groups, width=2)
-    >>> made.sums.tolist(), made.total.tolist(), made.weights.tolist()
-    ([[[3.0], [5.0]]], [[4.0], [7.0]], [[2.0, 2.0]])
+    >>> made.sums.tolist(), made.rest.tolist(), made.weights.tolist()
+    ([[[3.0], [5.0]]], [[1.0], [2.0]], [[2.0, 2.0]])
     """
     groups = groups.to(rows.device)
-    sums, memory = _zeros(scratch, rows, width, groups.n + 2, rows.shape[1])
+    sums, borrowed = _zeros(scratch, rows, width, groups.n + 2, rows.shape[1])
     if bool((starts[1:] > starts[:-1]).all()):  # no two begin at one row
         begun = _by_row(groups, starts, len(rows) - width + 1)
         for offset in range(width):
@@ -75,17 +75,14 @@ def sum_windows(
     else:
         for offset in range(width):
             _add(sums[offset], groups, rows.index_select(0, starts + offset))
-    return replace(_map_sums(sums[:, :-1].transpose(0, 1), groups), memory=memory)
+    return replace(_map_sums(sums[:, :-1].transpose(0, 1), groups), borrowed=borrowed)
 
 
-def _zeros(
-    scratch: Callable[..., Tensor] | None, rows: Tensor, *shape: int
-) -> tuple[Tensor, Tensor | None]:
-    """Zeros where the rows are, and the memory they lie in where it is borrowed."""
+def _zeros(scratch: Callable[..., Tensor] | None, rows: Tensor, *shape: int) -> tuple[Tensor, bool]:
+    """Zeros where the rows are, and whether they lie in borrowed memory."""
     if scratch is None or rows.device.type != "cpu":
-        return rows.new_zeros(shape), None
-    sums = scratch(*shape)
-    return sums, sums.flatten()
+        return rows.new_zeros(shape), False
+    return scratch(*shape).zero_(), True
 
 
 def _add(sums: Tensor, groups: Groups, rows: Tensor) -> None:
@@ -100,10 +97,10 @@ def _add(sums: Tensor, groups: Groups, rows: Tensor) -> None:
 
 def _map_sums(sums: Tensor, groups: Groups) -> MapSums:
     """From sums by group [group, position, channel] whose last is of what has no label."""
-    width, total = sums.shape[1], sums.sum(0)
+    width = sums.shape[1]
     weights = groups.counts[:, None].expand(-1, width).double()
-    every = torch.full((width,), float(len(groups.index)), dtype=sums.dtype, device=sums.device)
-    return MapSums(groups, sums[:-1], weights, total, every)
+    unlabelled = float(len(groups.index)) - groups.counts.sum()
+    return MapSums(groups, sums[:-1], weights, sums[-1], unlabelled.double().expand(width))
 
 
 def _by_row(groups: Groups, starts: Tensor, reach: int) -> Groups:

@@ -81,7 +81,8 @@ def run_grapheme_demo(
             for part in (spoken.train, spoken.validation, spoken.test)
         )
     with told("graphemes: training"), one_thread():
-        model = GraphemeNet.compact(seed=seed)
+        channels, top = recipe.grapheme_channels
+        model = GraphemeNet.compact(channels=channels, top=top, seed=seed)
         how = replace(recipe.grapheme_training, seed=seed)
         train_graphemes(model, train, how, progress=progress)
         error = grapheme_error(model, test)
