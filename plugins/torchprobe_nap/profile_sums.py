@@ -1,9 +1,8 @@
-"""Sums of maps by group and over all data: the state behind profiles and their baseline."""
+"""Sums of maps by group: the state behind profiles and their baseline."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,71 +11,32 @@ from torchprobe.accumulators import Accumulator, State
 from torchprobe.accumulators.groups import align, relabelled, union
 from torchprobe.accumulators.slots import Slots, float64, int64
 from torchprobe.errors import EmptyStateError, ShapeError
+from torchprobe_nap.sums import Maps, MapSums, WindowedRows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-    from torchprobe.accumulators import Groups
-
-__all__ = ["MapSums", "Maps", "ProfileSums"]
+__all__ = ["ProfileSums"]
 
 _BY_GROUP = ("counts", "sums", "weights")
 _BLOCK = 1 << 19  # numbers that are made float64 at a time: 4 MB
 
 
-@dataclass(frozen=True, eq=False)
-class MapSums:
-    """What one batch adds: maps or windows, summed by group and over everything."""
+class _Waiting(dict[str, "Tensor"]):
+    """A batch whose sums are still to be made."""
 
-    groups: Groups
-    """Of the maps; those without a label are summed apart."""
-    sums: Tensor
-    """Float64 [group, position, channel]."""
-    weights: Tensor
-    """How many maps have each position: float64 [group, position]."""
-    rest: Tensor
-    """Of the maps without a label: float64 [position, channel]."""
-    rest_weights: Tensor
-    """Float64 [position]."""
-    left_out: int = 0
-    """Maps with a label that are in no sum because they are incomplete."""
-    borrowed: bool = False
-    """Whether the sums lie in memory of `ProfileSums.scratch`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Maps:
-    """What one batch adds: whole maps as they are, which are summed once they are absorbed.
-
-    Maps in the model's precision take half the memory of their float64 sums, and are read once
-    where sums by batch would be written and read again.
-    """
-
-    groups: Groups
-    """Of the maps, on the CPU."""
-    maps: Tensor
-    """[map, position, channel], on the CPU; in memory of `ProfileSums.scratch`."""
-    left_out: int = 0
-
-
-class _Lent(dict[str, "Tensor"]):
-    """A state in borrowed memory."""
-
-    memory: Tensor
-
-
-class _Held(_Lent):
-    """Maps with their groups, in borrowed memory."""
+    cut: Maps | WindowedRows
 
 
 class ProfileSums(Accumulator):
-    """Sums and counts of maps [position, channel], by group and over everything (methods P1).
+    """Sums and counts of maps [position, channel] by group (methods P1).
 
-    What has no label is summed apart, for the mean over everything. How many positions there are,
-    the first batch says. Sums are added in place: with hundreds of groups they take hundreds of
-    megabytes, which to allocate anew for each batch would cost more than the forward pass.
+    What has no label is a group of its own, −1, for the mean over everything. How many positions
+    there are, the first batch says. Sums are added in place, and those of a batch only once it is
+    absorbed: with hundreds of groups they take hundreds of megabytes, which to make anew for each
+    batch would cost more than the forward pass.
 
     Args:
         channels: numbers at each position.
@@ -105,31 +65,37 @@ class ProfileSums(Accumulator):
             "counts": int64("group"),
             "sums": float64("group", "position", self.channels),
             "weights": float64("group", "position"),
-            "rest": float64("position", self.channels),
-            "rest_weights": float64("position"),
             "left_out": int64(),
         }
 
-    def reduce(self, cut: MapSums | Maps) -> State:
-        """The state of one batch, or its maps.
+    def reduce(self, cut: MapSums | Maps | WindowedRows) -> State:
+        """The state of one batch, or what it will be made of.
 
         Raises:
             ShapeError: there are not as many positions as before.
         """
-        shape = cut.maps.shape[1:] if isinstance(cut, Maps) else cut.rest.shape
-        before = self.state["rest"].shape if self.state else shape
-        if shape != before:
+        width = _width(cut)
+        before = self.state["sums"].shape[1] if self.state else width
+        if width != before:
             raise ShapeError(
-                f"maps of {shape[0]} positions follow maps of {before[0]}; profiles need the same "
+                f"maps of {width} positions follow maps of {before}; profiles need the same "
                 "number: keep the first with length=..., or use window=(left, right)"
             )
-        return _held(cut) if isinstance(cut, Maps) else _summed(cut)
+        state = _Waiting(
+            groups=cut.groups.values,
+            counts=cut.groups.counts,
+            left_out=torch.full((), cut.left_out, device=cut.groups.counts.device),
+        )
+        if isinstance(cut, MapSums):
+            return {**state, "sums": cut.sums, "weights": cut.weights}
+        state.cut = cut
+        return state
 
-    def scratch(self, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Memory for what a batch adds, on the CPU; used before, where there is such.
+    def scratch(self, *shape: int, dtype: torch.dtype) -> Tensor:
+        """Memory for what waits of a batch, on the CPU; used before, where there is such.
 
-        What a batch adds waits until the forward pass has ended. Memory taken from the system for
-        each layer and given back after each pass costs ten times as much as the sums themselves.
+        Memory taken from the system for each layer and given back after each pass costs ten times
+        as much as the sums themselves.
         """
         size = math.prod(shape) * dtype.itemsize
         try:
@@ -142,51 +108,45 @@ class ProfileSums(Accumulator):
 
     def absorb(self, state: State) -> None:
         """Add another state, in place."""
-        if isinstance(state, _Held):
-            self._add_maps(state)
+        if isinstance(state, _Waiting):
+            self._add_batch(state)
+            return
+        at = self._room_for(state["groups"], state["sums"].shape[1])
+        for name in _BY_GROUP:
+            mine = self.state[name]
+            mine.index_add_(0, at.to(mine.device), state[name].to(mine.device))
+        self.state["left_out"] += state["left_out"].to(self.state["left_out"].device)
+
+    def _add_batch(self, batch: _Waiting) -> None:
+        cut = batch.cut
+        at = self._room_for(cut.groups.values, _width(cut))
+        sums = self.state["sums"]
+        index = at[cut.groups.index]
+        if isinstance(cut, Maps):
+            size = max(1, _BLOCK // cut.maps[0].numel())
+            for part, of in zip(cut.maps.split(size), index.split(size), strict=True):
+                sums.index_add_(0, of.to(sums.device), part.double().to(sums.device))
+            self._spare[:] = [_memory(cut.maps)]
         else:
-            self._add(state)
-        if isinstance(state, _Lent):
-            self._spare[:] = [state.memory]
+            for offset, windows, rows in cut.shifted():
+                of = index[windows].to(sums.device)
+                sums[:, offset].index_add_(0, of, rows.to(sums.device))
+        counts = cut.groups.counts.to(sums.device)
+        self.state["counts"].index_add_(0, at.to(sums.device), counts)
+        self.state["weights"].index_add_(
+            0, at.to(sums.device), counts[:, None].double().expand(-1, sums.shape[1])
+        )
+        self.state["left_out"] += cut.left_out
 
-    def _add(self, state: State) -> None:
-        at = self._room_for(state["groups"], state["rest"])
-        for name, tensor in self.state.items():
-            added = state[name].to(tensor.device)
-            if name in _BY_GROUP:
-                tensor.index_add_(0, at.to(tensor.device), added)
-            elif name != "groups":
-                tensor.add_(added)
-
-    def _add_maps(self, held: State) -> None:
-        maps, counts, index = held["maps"], held["counts"], held["index"]
-        at = self._room_for(held["groups"], maps[0])
-        where, labelled = self.state["sums"].device, index < len(at)
-        size = max(1, _BLOCK // maps[0].numel())
-        chosen = maps if bool(labelled.all()) else maps[labelled]
-        for part, of in zip(chosen.split(size), at[index[labelled]].split(size), strict=True):
-            self.state["sums"].index_add_(0, of.to(where), part.to(where).double())
-        for part in maps[~labelled].split(size):
-            self.state["rest"] += part.to(where).sum(0, dtype=torch.float64)
-        at, counts = at.to(where), counts.to(where)
-        self.state["counts"].index_add_(0, at, counts)
-        self.state["weights"].index_add_(0, at, counts[:, None].double().expand(-1, maps.shape[1]))
-        self.state["rest_weights"] += float(len(maps) - len(chosen))
-        self.state["left_out"] += held["left_out"].to(where)
-
-    def _room_for(self, groups: Tensor, like: Tensor) -> Tensor:
+    def _room_for(self, groups: Tensor, width: int) -> Tensor:
         """Make room for groups and say where they are: int64 [group]."""
         if not self.state:
-            sizes: dict[int | str, int] = {"group": 0, "position": len(like)}
+            sizes = {"group": 0, "position": width, self.channels: self.channels}
             empty = {
-                name: torch.zeros([sizes.get(axis, axis) for axis in slot.axes], dtype=slot.dtype)
+                name: torch.zeros([sizes[axis] for axis in slot.axes], dtype=slot.dtype)
                 for name, slot in self.slots.items()
             }
-            where = self.device or like.device
-            self.state = {
-                name: tensor if name in self.on_cpu else tensor.to(where)
-                for name, tensor in empty.items()
-            }
+            self.state = self._placed(empty)
         mine = self.state["groups"]
         together = union(mine, groups)
         if len(together) != len(mine):
@@ -209,27 +169,32 @@ class ProfileSums(Accumulator):
         Raises:
             EmptyStateError: no map with a label was seen, or none was complete.
         """
-        if self.state and not len(self.state["groups"]):
+        groups = self._seen("groups")
+        if not bool((groups >= 0).any()):
             raise EmptyStateError(
                 f"{int(self.left_out)} labelled maps or windows were offered but none was complete"
             )
-        return self._seen("groups")
+        return groups[groups >= 0]
+
+    def _labelled(self, name: str) -> Tensor:
+        """Of the state, what has a label; −1 sorts before all labels."""
+        rest = int((self._seen("groups") < 0).sum())
+        return self.state[name][rest:]
 
     @property
     def counts(self) -> Tensor:
         """Maps of each group: int64 [group]."""
-        return self._seen("counts")
+        return self._labelled("counts")
 
     @property
     def mean(self) -> Tensor:
         """Each group's mean map: float64 [group, position, channel]; NaN where no map reaches."""
-        return self._seen("sums") / self._seen("weights")[..., None]
+        return self._labelled("sums") / self._labelled("weights")[..., None]
 
     @property
     def overall(self) -> Tensor:
         """Mean of all maps, with and without a label: float64 [position, channel]."""
-        weights = self._seen("weights").sum(0) + self._seen("rest_weights")
-        return (self._seen("sums").sum(0) + self._seen("rest")) / weights[:, None]
+        return self._seen("sums").sum(0) / self._seen("weights").sum(0)[:, None]
 
     @property
     def left_out(self) -> Tensor:
@@ -237,32 +202,11 @@ class ProfileSums(Accumulator):
         return self._seen("left_out")
 
 
-def _summed(cut: MapSums) -> State:
-    state = _Lent(
-        groups=cut.groups.values,
-        counts=cut.groups.counts,
-        sums=cut.sums,
-        weights=cut.weights,
-        rest=cut.rest,
-        rest_weights=cut.rest_weights,
-        left_out=torch.full((), cut.left_out, device=cut.rest.device),
-    )
-    if not cut.borrowed:
-        return dict(state)
-    state.memory = _memory(cut.sums)
-    return state
-
-
-def _held(cut: Maps) -> State:
-    state = _Held(
-        groups=cut.groups.values,
-        counts=cut.groups.counts,
-        index=cut.groups.index,
-        maps=cut.maps,
-        left_out=torch.full((), cut.left_out),
-    )
-    state.memory = _memory(cut.maps)
-    return state
+def _width(cut: MapSums | Maps | WindowedRows) -> int:
+    """Positions of each map or window."""
+    if isinstance(cut, WindowedRows):
+        return cut.width
+    return (cut.maps if isinstance(cut, Maps) else cut.sums).shape[1]
 
 
 def _memory(tensor: Tensor) -> Tensor:

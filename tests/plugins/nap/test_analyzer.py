@@ -87,8 +87,9 @@ def test_profiles_of_whole_maps_equal_the_formula(feed, baseline):
 
 
 @pytest.mark.parametrize(("left", "right"), [(0, 0), (2, 3), (4, 0), (-1, 3)])
-def test_profiles_of_windows_equal_cutting_every_window_out(feed, left, right):
-    values, labels = random_frames()
+@pytest.mark.parametrize("time", [19, 90])  # windows that are gathered, and that share their rows
+def test_profiles_of_windows_equal_cutting_every_window_out(feed, left, right, time):
+    values, labels = random_frames(time=time)
     result = feed(values, labels, [2, 3], window=(left, right), stages=True).compute()
     cut, said = reference.windows(values.numpy(), labels, left, right)
     _, expected = reference.profiles(cut, said)
@@ -139,7 +140,7 @@ def test_windows_do_not_depend_on_batches(feed, n, time, left, right, edges, see
     options = {"window": (left, right), "edges": edges, "stages": True}
     whole = feed(values, labels, **options)
     parts = feed(values, labels, [1] * n, **options)
-    if not len(whole.sums.state["groups"]):
+    if not bool((whole.sums.state["groups"] >= 0).any()):
         with pytest.raises(EmptyStateError):
             whole.compute()
         return
