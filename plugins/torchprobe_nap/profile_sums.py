@@ -120,23 +120,31 @@ class ProfileSums(Accumulator):
     def _add_batch(self, batch: _Waiting) -> None:
         cut = batch.cut
         at = self._room_for(cut.groups.values, _width(cut))
-        sums = self.state["sums"]
-        index = at[cut.groups.index]
         if isinstance(cut, Maps):
-            size = max(1, _BLOCK // cut.maps[0].numel())
-            for part, of in zip(cut.maps.split(size), index.split(size), strict=True):
-                sums.index_add_(0, of.to(sums.device), part.double().to(sums.device))
+            self._add_maps(cut, at)
             self._spare[:] = [_memory(cut.maps)]
         else:
-            for offset, windows, rows in cut.shifted():
-                of = index[windows].to(sums.device)
-                sums[:, offset].index_add_(0, of, rows.to(sums.device))
-        counts = cut.groups.counts.to(sums.device)
-        self.state["counts"].index_add_(0, at.to(sums.device), counts)
-        self.state["weights"].index_add_(
-            0, at.to(sums.device), counts[:, None].double().expand(-1, sums.shape[1])
-        )
+            self._add_windows(cut, at)
+        counts, weights = self.state["counts"], self.state["weights"]
+        at, added = at.to(counts.device), cut.groups.counts.to(counts.device)
+        counts.index_add_(0, at, added)
+        weights.index_add_(0, at, added[:, None].double().expand(-1, weights.shape[1]))
         self.state["left_out"] += cut.left_out
+
+    def _add_maps(self, cut: Maps, at: Tensor) -> None:
+        sums, index = self.state["sums"], at[cut.groups.index]
+        size = max(1, _BLOCK // cut.maps[0].numel())
+        for part, of in zip(cut.maps.split(size), index.split(size), strict=True):
+            sums.index_add_(0, of.to(sums.device), part.double().to(sums.device))
+
+    def _add_windows(self, cut: WindowedRows, at: Tensor) -> None:
+        sums, at = self.state["sums"], at.to(self.state["sums"].device)
+        place = cut.rows.new_empty(cut.groups.n, self.channels)  # small: it stays in the cache
+        for offset, parts in cut.shifted():
+            place.zero_()
+            for windows, rows in parts:
+                place.index_add_(0, cut.groups.index[windows], rows)
+            sums[:, offset].index_add_(0, at, place.to(sums.device))
 
     def _room_for(self, groups: Tensor, width: int) -> Tensor:
         """Make room for groups and say where they are: int64 [group]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from torchprobe.accumulators import Groups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from torch import Tensor
 
@@ -61,27 +62,28 @@ class WindowedRows:
     width: int
     left_out: int = 0
 
-    def shifted(self) -> Iterator[tuple[int, slice, Tensor]]:
-        """For each place in a window, some windows and the rows that they have there.
+    def shifted(self) -> Iterator[tuple[int, Iterable[tuple[slice, Tensor]]]]:
+        """For each place in a window, some windows at a time and the rows that they have there.
 
         Windows that begin at one row after the other share their rows; where such runs are short,
         rows are gathered.
         """
         breaks = (self.starts.diff() != 1).nonzero().flatten() + 1
-        gather = (len(breaks) + 1) * _SHORT > len(self.starts)
-        begins = [0, *([] if gather else breaks.tolist())]
-        runs = list(zip(begins, [*begins[1:], len(self.starts)], strict=True))
-        first = [] if gather else self.starts[torch.tensor(begins)].tolist()
+        if (len(breaks) + 1) * _SHORT > len(self.starts):
+            for offset in range(self.width):
+                yield offset, [(slice(None), self.rows.index_select(0, self.starts + offset))]
+            return
+        begins = [0, *breaks.tolist()]
+        runs = [slice(*ends) for ends in pairwise([*begins, len(self.starts)])]
+        first = self.starts[torch.tensor(begins)].tolist()
         for offset in range(self.width):
-            if gather:
-                yield offset, slice(None), self.rows.index_select(0, self.starts + offset)
-                continue
-            for (begin, end), row in zip(runs, first, strict=True):
-                yield (
-                    offset,
-                    slice(begin, end),
-                    self.rows[row + offset : row + offset + end - begin],
-                )
+            yield (
+                offset,
+                [
+                    (run, self.rows[row + offset : row + offset + run.stop - run.start])
+                    for run, row in zip(runs, first, strict=True)
+                ],
+            )
 
 
 def with_rest(groups: Groups) -> Groups:
