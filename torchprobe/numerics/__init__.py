@@ -5,7 +5,7 @@ input once and raises an error from :mod:`torchprobe.errors` that says what woul
 that are slow to import (scipy, scikit-learn) are imported when first needed.
 """
 
-from torchprobe.numerics.agreement import Agreement, agreement
+from torchprobe.numerics.agreements import Agreement, agreement
 from torchprobe.numerics.clustering import (
     Clustering,
     cluster_distances,
