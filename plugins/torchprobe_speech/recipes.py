@@ -14,6 +14,8 @@ from .synthesis import CorpusSettings
 
 __all__ = [
     "DEMO",
+    "DEMO_GRAPHEME_CORPUS",
+    "DEMO_GRAPHEME_TRAINING",
     "FULL_PHONEME_CORPUS",
     "FULL_PHONEME_TRAINING",
     "GRAPHEME_CORPUS",
@@ -21,7 +23,6 @@ __all__ = [
     "PHONEME_CORPUS",
     "PHONEME_TRAINING",
     "QUICK_DEMO",
-    "QUICK_GRAPHEME_CORPUS",
     "QUICK_GRAPHEME_TRAINING",
     "QUICK_PHONEME_CORPUS",
     "QUICK_PHONEME_TRAINING",
@@ -38,10 +39,10 @@ without silence), all by unheard voices."""
 QUICK_PHONEME_CORPUS = CorpusSettings(
     train=300, validation=20, test=40, voices=40, heldout_voices=8
 )
-"""13 minutes of training speech."""
+"""13 minutes of training speech; made in 3 s."""
 
 QUICK_PHONEME_TRAINING = FrameTraining(epochs=3, batch_size=512, peak_rate=4e-3)
-"""The 5 x 256 net."""
+"""The 5 x 256 net: 7 s, frame accuracy 0.874 on test sentences."""
 
 FULL_PHONEME_CORPUS = CorpusSettings(train=3000, validation=60, test=120, voices=40)
 """Five times as much by the same voices, with the same validation and test sentences."""
@@ -59,14 +60,17 @@ GRAPHEME_TRAINING = CtcTraining(epochs=4, batch_size=8, peak_rate=3e-3)
 """The compact net: 40 s, character error 0.075 on validation, 0.073 on test sentences; 6 epochs
 reach 0.043 and 0.038 in 60 s. Steps of 16 learn half as much in the same time (0.327 after 6)."""
 
-QUICK_GRAPHEME_CORPUS = CorpusSettings(
+DEMO_GRAPHEME_CORPUS = CorpusSettings(
     train=800, validation=60, test=100, voices=2, heldout_voices=0, silence=(0.1, 0.2)
 )
-"""35 minutes by two voices."""
+"""35 minutes by two voices; made in 9 s."""
+
+DEMO_GRAPHEME_TRAINING = CtcTraining(epochs=4, batch_size=4, peak_rate=4e-3)
+"""The compact net: 30 s, character error 0.095 on validation and 0.097 on test sentences."""
 
 QUICK_GRAPHEME_TRAINING = CtcTraining(epochs=3, batch_size=4, peak_rate=4e-3)
 """The compact net with 64 channels and 128 on top: 14 s, character error 0.20 on validation
-sentences. (With 96 and 192, 4 epochs: 30 s, 0.095; 500 sentences are too few: 0.35.)"""
+sentences. (500 sentences are too few: 0.35 after 4 epochs.)"""
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,8 @@ class DemoRecipe:
 DEMO = DemoRecipe(
     PHONEME_CORPUS,
     PHONEME_TRAINING,
-    GRAPHEME_CORPUS,
-    GRAPHEME_TRAINING,
+    DEMO_GRAPHEME_CORPUS,
+    DEMO_GRAPHEME_TRAINING,
     settings={"projection": {"points": 500, "training": 2000}},
 )
 """The demo."""
@@ -103,7 +107,7 @@ DEMO = DemoRecipe(
 QUICK_DEMO = DemoRecipe(
     QUICK_PHONEME_CORPUS,
     QUICK_PHONEME_TRAINING,
-    QUICK_GRAPHEME_CORPUS,
+    DEMO_GRAPHEME_CORPUS,
     QUICK_GRAPHEME_TRAINING,
     grapheme_channels=(64, 128),
     settings={"projection": {"points": 300, "training": 600}},
