@@ -83,9 +83,11 @@ def run_demo(
 
 def _together(runs: Mapping[str, tp.Results]) -> tp.Results:
     """The results of several networks as one; each network's run keeps its account."""
-    complete = {"complete": all(each.complete for each in runs.values())}
+    accounts = {name: each.provenance for name, each in runs.items()}
+    notes = [f"{name}: {note}" for name, seen in accounts.items() for note in seen["notes"]]
+    whole = {"complete": all(each.complete for each in runs.values()), "notes": notes}
     found = {analyzer: layers for each in runs.values() for analyzer, layers in each.items()}
-    return tp.Results(found, {**{name: each.provenance for name, each in runs.items()}, **complete})
+    return tp.Results(found, {**accounts, **whole})
 
 
 def _write_report(
