@@ -222,7 +222,7 @@ class Map:
         ends = [n * self.stride - size for size, n in known]
         sizes = [size for size, _ in known]
         apart = max(ends) - min(ends)
-        return apart <= max(_ROUNDED, self.stride) or 4 * apart <= max(sizes) - min(sizes)
+        return apart <= max(Fraction(_ROUNDED), self.stride) or 4 * apart <= max(sizes) - min(sizes)
 
     def counts(self, n_input: int, known: Sequence[tuple[int, int]]) -> tuple[int, int]:
         """The least and most positions over ``n_input``, going by known (n_input, n).

@@ -219,4 +219,4 @@ def _width(cut: MapSums | Maps | WindowedRows) -> int:
 
 def _memory(tensor: Tensor) -> Tensor:
     """The memory that a tensor lies in, as bytes."""
-    return torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())  # type: ignore[call-overload]
+    return torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())

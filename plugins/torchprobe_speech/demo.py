@@ -2,8 +2,8 @@
 
 import argparse
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import torchprobe as tp
 from .grapheme_demo import GraphemeDemo, run_grapheme_demo
 from .phoneme_demo import PhonemeDemo, run_phoneme_demo
 from .phonetic_groups import phonetic_section
+from .progress import Told, untold
 from .recipes import DEMO, QUICK_DEMO, DemoRecipe
 
 __all__ = ["Demo", "add_command", "run_demo"]
@@ -46,7 +47,7 @@ def run_demo(
     *,
     seed: int = 0,
     progress: bool | None = None,
-    told: Callable[[str], AbstractContextManager[None]] = nullcontext,
+    told: Told = untold,
 ) -> Demo:
     """Trains a phoneme and a grapheme network on synthetic speech, probes both, writes a report.
 

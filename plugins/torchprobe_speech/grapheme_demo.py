@@ -1,7 +1,5 @@
 """The demo's second part: a grapheme recogniser and which groups look alike to its layers."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -13,6 +11,7 @@ from .grapheme_net import GraphemeNet
 from .grapheme_training import grapheme_error, train_graphemes
 from .graphemes import Alphabet
 from .phonemes import CMU40
+from .progress import Told, untold
 from .recipes import DEMO, DemoRecipe
 from .spectrograms import SpectrogramBatch, SpectrogramDataset
 from .training import one_thread
@@ -61,7 +60,7 @@ def run_grapheme_demo(
     *,
     seed: int = 0,
     progress: bool | None = None,
-    told: Callable[[str], AbstractContextManager[None]] = nullcontext,
+    told: Told = untold,
 ) -> GraphemeDemo:
     """Makes a corpus, trains the compact net with CTC and profiles all its layers.
 

@@ -1,7 +1,6 @@
 """The demo's first part: a phoneme network and what every installed analyzer finds in it."""
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torchprobe as tp
@@ -11,6 +10,7 @@ from .frames import FrameDataset
 from .phoneme_net import PhonemeNet
 from .phoneme_training import frame_accuracy, train_phonemes
 from .phonemes import CMU40
+from .progress import Told, untold
 from .recipes import DEMO, DemoRecipe
 from .training import one_thread
 
@@ -58,7 +58,7 @@ def run_phoneme_demo(
     *,
     seed: int = 0,
     progress: bool | None = None,
-    told: Callable[[str], AbstractContextManager[None]] = nullcontext,
+    told: Told = untold,
 ) -> PhonemeDemo:
     """Makes a corpus, trains a 5×256 phoneme network and probes all its layers.
 
