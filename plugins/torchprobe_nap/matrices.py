@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Transform
     from numpy.typing import NDArray
 
     from torchprobe import Result
@@ -220,14 +221,26 @@ def _name_groups(axes: Axes, result: Result, colours: Sequence[str]) -> None:
     columns = 2 if room < 1.05 * _TEXT and max(map(len, named), default=0) <= _SHORT else 1
     size = float(np.clip(0.95 * room * columns, 4.5, _TEXT))
     step = int(np.ceil(1.05 * size / room / columns))
-    shown = range(0, len(order), step)
-    axes.yaxis.tick_right()
-    axes.set_yticks(shown, [named[place] for place in shown])
-    axes.tick_params(axis="y", length=0, labelsize=size, pad=3)
-    for at, (tick, place) in enumerate(zip(axes.yaxis.get_major_ticks(), shown, strict=True)):
-        tick.label2.set_color(colours[result.cluster[order[place]]])
-        if at % columns:
-            tick.set_pad(3 + 0.75 * _TEXT * _SHORT)
+    for at, place in enumerate(range(0, len(order), step)):
+        # texts, not ticks: these take five times as long to make and to draw
+        axes.text(
+            1,
+            place,
+            named[place],
+            transform=_beside(axes, 3 + (at % columns) * 0.75 * _TEXT * _SHORT),
+            va="center_baseline",
+            size=size,
+            color=colours[result.cluster[order[place]]],
+        )
+
+
+def _beside(axes: Axes, points: float) -> Transform:
+    """So far to the right of the axes, at heights in data."""
+    from matplotlib.transforms import ScaledTranslation
+
+    assert axes.figure is not None
+    shift = ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
+    return axes.get_yaxis_transform() + shift
 
 
 def _marked(result: Result, group: int) -> str:
