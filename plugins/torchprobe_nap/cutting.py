@@ -70,11 +70,13 @@ def cut_maps(
             f"labels {batch.grouping!r} have shape {tuple(labels.shape)}; use window='field' or "
             "window=(left, right) for labels per position"
         )
+    present = _present(batch)
     if not crop:
         _check_equal(batch, kept)
-        held = _held(batch.values, labels, scratch)
+        held = _held(batch.values, labels, scratch) if present is None else None
         if held is not None:
             return held
+    labels = labels if present is None else labels.masked_fill(~present.to(labels.device), -1)
     rows, whole = _cropped(*aligned_rows(batch), batch, kept)
     complete = labels if whole is None else labels[whole]
     left_out = int((labels >= 0).sum() - (complete >= 0).sum())
@@ -99,9 +101,18 @@ def _held(values: Tensor, labels: Tensor, scratch: Scratch) -> Maps | None:
     return Maps(with_rest(Groups.of(labels.cpu())), maps)
 
 
+def _present(batch: LayerBatch) -> Tensor | None:
+    """Which samples have any position that counts: bool [sample]; None where all do."""
+    if batch.mask is None:
+        return None
+    present = batch.mask.reshape(len(batch.mask), -1).any(1)
+    return None if bool(present.all()) else present
+
+
 def _check_equal(batch: LayerBatch, expected: tuple[int, ...]) -> None:
     shape, mask = tuple(batch.values.shape[2:]), batch.mask
-    short = 0 if mask is None else int((~mask.flatten(1).all(1)).sum())
+    known = None if mask is None else mask.reshape(len(mask), -1)  # [sample, position]
+    short = 0 if known is None else int((known.any(1) & ~known.all(1)).sum())
     if shape == expected and not short:
         return
     got = f"{short} of {len(batch.values)} maps are padded" if short else f"there are maps {shape}"

@@ -435,6 +435,15 @@ def test_layers_without_positions_refuse_labels_that_have_some():
             probe.run([(x, labels)])
 
 
+@pytest.mark.parametrize("positions", [(), (5,), (2, 3)])
+def test_samples_that_a_mask_leaves_out_are_no_data(feed, positions):
+    maps = torch.randn(6, 3, *positions, generator=torch.Generator().manual_seed(0)).double()
+    labels, mask = torch.tensor([0, 1, 0, 1, 0, 1]), torch.tensor([1, 1, 1, 1, 0, 0])
+    found = feed(maps, labels, mask=mask).compute()
+    same(found, feed(maps[:4], labels[:4]).compute())
+    assert found.left_out == 0
+
+
 def test_whole_maps_that_overflow_or_hold_nan_take_the_careful_way(feed):
     """Sums of the maps as they are cannot tell these apart; rows in float64 can."""
     large, labels = torch.full((4, 2, 5), 3e38), torch.tensor([0, 1, 0, 1])
