@@ -16,7 +16,7 @@ from torchprobe_slt import kept
 from torchprobe_slt.jacobians import ROUTES, check_model, refuse_training
 from torchprobe_slt.settings import at_least, one_of, place_of
 from torchprobe_slt.spectra import areas, curve, from_grams, of_rows
-from torchprobe_slt.sweeps import INPUTS, NODES, Sweep, key, notes, rows, sweeps
+from torchprobe_slt.sweeps import FEW, INPUTS, NODES, Sweep, key, notes, rows, sweeps
 from torchprobe_slt.view import n_places, places, shaped, template, view
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from torchprobe_slt.spectra import Array
 
 __all__ = ["SLT"]
-
-_FEW = 4
-"""Samples on which it is tried whether the model is random and samples influence each other."""
 
 
 class SLT(Analyzer):
@@ -193,7 +190,7 @@ class SLT(Analyzer):
         inputs = kept.call_again(self.kept, self.network)
         where = self.kept[kept.PLACES].rows
         seen = view(self.network, inputs, where, whole=self.window == "input")
-        check_model(seen.part(slice(0, _FEW)))
+        check_model(seen.part(slice(0, FEW)))
         sigmas: dict[str, Array] = {}
         routes: dict[str, None] = {}
         for sweep in self._sweeps(seen):

@@ -56,7 +56,8 @@ def columns_of(point: Point) -> Tensor:
     if any(columns is None for columns in seen):
         return torch.arange(point.x[0].numel())
     every = torch.cat([columns.flatten() for columns in seen if columns is not None]).unique()
-    return every[every >= 0]
+    inside: Tensor = every[every >= 0]
+    return inside
 
 
 def _windowed(found: Tensor, columns: Tensor, wanted: Tensor | None) -> Tensor:
