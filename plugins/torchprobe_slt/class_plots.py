@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from torchprobe import plotting
-from torchprobe.errors import InsufficientDataError, LayerNotFoundError
+from torchprobe.errors import InsufficientDataError, LayerNotFoundError, NothingToDrawError
 from torchprobe.plotting.style import GRID, MUTED
 from torchprobe.wording import unknown
 from torchprobe_slt.pictures import draw, largest, shape_of, shaped
@@ -49,7 +49,7 @@ def draw_complexity(results: LayerResults) -> Figure:
         for name, series in panels.items()
         if any(np.isfinite(list(numbers.values())).any() for numbers in series.values())
     }
-    subtitle = "INC: points that discriminants on the input get wrong" if len(known) > 1 else ""
+    subtitle = "INC: LDA of the input is wrong" if len(known) > 1 else ""
     return plotting.by_layer_panels(known or panels, title="Transforms by layer", subtitle=subtitle)
 
 
@@ -323,11 +323,11 @@ def _output(results: LayerResults) -> Result:
     """The output layer's result.
 
     Raises:
-        InsufficientDataError: the output was not probed.
+        NothingToDrawError: the output was not probed.
     """
     found = [each for each in results.values() if "template" in each.fields]
     if not found:
-        raise InsufficientDataError(
+        raise NothingToDrawError(
             "there are no transforms of output nodes; probe the model's output as the last layer"
         )
     return found[0]
@@ -356,7 +356,7 @@ def _members(result: Result, which: int) -> NDArray[np.intp]:
 def _most(result: Result) -> int:
     """The class with most points; the first of those."""
     if not len(result.point_class):
-        raise InsufficientDataError("the network gets no point right")
+        raise NothingToDrawError("the network gets no point right")
     return int(np.bincount(result.point_class).argmax())
 
 

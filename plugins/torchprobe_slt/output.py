@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Output", "output_fields"]
-
-_LEFT_OUT = -1
+__all__ = ["Output", "distances", "output_fields"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +49,7 @@ def output_fields(
         "transforms": ("class node input", torch.stack(means)),
         "features": ("class input", _means(output.inputs[each] for each in points.members())),
         "n_class": ("class", torch.tensor([len(each) for each in points.members()])),
-        **_templates([(rows, inputs) for _, rows, inputs in own], nearest),
+        **_templates([(points.ids[at], rows, inputs) for at, rows, inputs in own], nearest),
         **_clustered(own, clusters),
     }
 
@@ -60,9 +58,11 @@ def _means(parts: Iterable[Tensor]) -> Tensor:
     return torch.stack([part.double().mean(0) for part in parts])
 
 
-def _templates(own: list[tuple[Tensor, Tensor]], nearest: int) -> dict[str, tuple[str, Any]]:
+def _templates(
+    own: list[tuple[Tensor, Tensor, Tensor]], nearest: int
+) -> dict[str, tuple[str, Any]]:
     """Mean transform and mean input of the samples nearest to the mean of a class's transforms."""
-    found = [_nearest(rows, inputs, nearest) for rows, inputs in own]
+    found = [_nearest(*each, nearest) for each in own]
     return {
         "template": ("class input", torch.stack([rows.mean(0) for rows, _ in found])),
         "template_features": ("class input", torch.stack([inputs.mean(0) for _, inputs in found])),
@@ -70,10 +70,20 @@ def _templates(own: list[tuple[Tensor, Tensor]], nearest: int) -> dict[str, tupl
     }
 
 
-def _nearest(rows: Tensor, inputs: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    distance = (rows - rows.mean(0)).norm(dim=1)
-    best = distance.argsort(stable=True)[:n]
+def _nearest(ids: Tensor, rows: Tensor, inputs: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    far = distances(rows, rows.mean(0)).cpu()
+    best = torch.from_numpy(np.lexsort((ids.numpy(), far.numpy()))[:n])
     return rows[best], inputs[best]
+
+
+def distances(rows: Tensor, centroids: Tensor) -> Tensor:
+    """How far transforms are from their centroid: [sample].
+
+    In float32: points of one region have the same transform, and rounding must not put them in
+    order; the smaller id comes first.
+    """
+    found: Tensor = (rows - centroids).norm(dim=1).float()
+    return found
 
 
 def _clustered(

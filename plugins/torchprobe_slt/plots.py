@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from torchprobe import plotting
-from torchprobe.errors import InsufficientDataError, LayerNotFoundError
+from torchprobe.errors import LayerNotFoundError, NothingToDrawError
 from torchprobe.plotting.style import GRID, MUTED
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ def draw_spectra(results: LayerResults, logarithmic: bool = False) -> Figure:
         logarithmic: a logarithmic axis of singular values.
 
     Raises:
-        InsufficientDataError: no layer has a spectrum of rank above one.
+        NothingToDrawError: no layer has a spectrum of rank above one.
     """
     kinds = [kind for kind in KINDS if _layers(results, kind)]
     if not kinds:
-        raise InsufficientDataError("all transforms have rank one; probe a layer behind the first")
+        raise NothingToDrawError("all transforms have rank one; probe a layer behind the first")
     sheet = plotting.figure(8.2, 3.2 * len(kinds) + 0.3)
     sheet.set_layout_engine("constrained", w_pad=0.1, h_pad=0.12)
     for row, kind in enumerate(kinds):
@@ -129,9 +129,9 @@ def draw_areas(results: LayerResults) -> Figure:
     }
     return plotting.by_layer(
         series,
-        ylabel="mean area",
-        title="Areas under the spectra of transforms",
-        subtitle="0.5: one function, scaled; more: as many different ones",
+        ylabel="mean area under the spectrum",
+        title="Spectra of transforms",
+        subtitle="0.5: one function, scaled",
         from_zero=True,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torchprobe.errors import InsufficientDataError, LayerNotFoundError
+from torchprobe.errors import InsufficientDataError, LayerNotFoundError, NothingToDrawError
 from torchprobe.plotting import plot
 from torchprobe.report import Figure, Section, number_table
 from torchprobe_slt.plots import draw_against
@@ -95,7 +95,7 @@ def _drawn(results: LayerResults, views: dict[str, str]) -> Iterator[Figure]:
     for view, caption in views.items():
         try:
             yield Figure(plot(results, view=view), caption)
-        except InsufficientDataError:
+        except (InsufficientDataError, NothingToDrawError):
             continue
 
 

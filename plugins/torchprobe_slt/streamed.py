@@ -12,6 +12,7 @@ from torch import Tensor
 from torchprobe.accumulators import GroupMeans, Top
 from torchprobe.errors import LabelError
 from torchprobe_slt.jacobians import jacobians
+from torchprobe_slt.output import distances
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,7 @@ def select(
         at = torch.searchsorted(classes, mine).clamp(max=len(classes) - 1)
         counted = _right(part, mine) & (classes[at] == mine)
         rows = _own(transforms, mine).double()
-        distance = (rows - means.to(rows.device)[at.to(rows.device)]).norm(dim=1)
+        distance = distances(rows, means.to(rows.device)[at.to(rows.device)])
         ids = said[1][start : start + len(mine)]
         best = torch.cat([rows, inputs.double()], 1)
         state["best"].update(best, ids, distance, mine.masked_fill(~counted, -1))
