@@ -145,9 +145,8 @@ def test_the_input_s_discriminants_judge_points(case):
     _, x, y, _ = case
     scatter = WithinScatter(6)
     scatter.update(x, y)
-    expected = (
-        LinearDiscriminantAnalysis().fit(x.numpy(), y.numpy()).predict(x.numpy()) == y.numpy()
-    )
+    predicted = LinearDiscriminantAnalysis().fit(x.numpy(), y.numpy()).predict(x.numpy())
+    expected = predicted == y.numpy()
     assert (judged_by_input(scatter, x, y).numpy() == expected).all()
 
 
