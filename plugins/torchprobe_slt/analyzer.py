@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torchprobe_slt import kept
 from torchprobe_slt.jacobians import ROUTES, check_model, refuse_training
 from torchprobe_slt.settings import at_least, one_of, place_of
 from torchprobe_slt.spectra import areas, curve, from_grams, of_rows
-from torchprobe_slt.sweeps import FEW, INPUTS, NODES, Sweep, key, notes, rows, sweeps
+from torchprobe_slt.sweeps import FEW, INPUTS, NODES, Sweep, few, key, notes, rows, sweeps
 from torchprobe_slt.view import n_places, places, shaped, template, view
 
 if TYPE_CHECKING:
@@ -28,6 +28,18 @@ if TYPE_CHECKING:
     from torchprobe_slt.spectra import Array
 
 __all__ = ["SLT"]
+
+
+class _Found(NamedTuple):
+    """Spectra of all layers."""
+
+    sigmas: dict[str, Array]
+    """By `key`: [item, order]."""
+    n: int
+    """How many samples there were."""
+    widths: dict[str, int]
+    """How many inputs a layer's nodes see."""
+    said: list[str]
 
 
 class SLT(Analyzer):
@@ -181,12 +193,14 @@ class SLT(Analyzer):
         with unrecorded(), eval_mode(self.network.model), torch.no_grad():
             return self._results(self._of_kept())
 
-    def _of_grams(self) -> tuple[dict[str, Array], int, list[str]]:
+    def _of_grams(self) -> _Found:
         n = int(next(iter(self.grams.values())).count)
         sigmas = {name: from_grams(gram.value) for name, gram in self.grams.items()}
-        return sigmas, n, notes(self._routes, self._embedded)
+        layers = self.network.layers
+        widths = {layer.name: self.grams[key(NODES, layer)].features for layer in layers}
+        return _Found(sigmas, n, widths, notes(self._routes, self._embedded))
 
-    def _of_kept(self) -> tuple[dict[str, Array], int, list[str]]:
+    def _of_kept(self) -> _Found:
         inputs = kept.call_again(self.kept, self.network)
         where = self.kept[kept.PLACES].rows
         seen = view(self.network, inputs, where, whole=self.window == "input")
@@ -198,15 +212,16 @@ class SLT(Analyzer):
                 found, route = part.collected(self.route, self.memory)
                 sigmas |= {name: of_rows(each) for name, each in found.items()}
                 routes[route] = None
-        return sigmas, len(seen), notes(routes, seen.embedded)
+        widths = {spot.layer.name: spot.n_inputs for spot in seen.spots}
+        return _Found(sigmas, len(seen), widths, notes(routes, seen.embedded))
 
-    def _results(self, found: tuple[dict[str, Array], int, list[str]]) -> Iterator[Result]:
-        sigmas, n, said = found
+    def _results(self, found: _Found) -> Iterator[Result]:
         for layer in self.network.layers:
-            fields: dict[str, Any] = {"n_samples": float(n)}
+            fields: dict[str, Any] = {"n_samples": float(found.n)}
             for kind in (NODES, INPUTS):
-                if key(kind, layer) in sigmas:
-                    fields |= self._spectra(kind, sigmas[key(kind, layer)])
+                if key(kind, layer) in found.sigmas:
+                    fields |= self._spectra(kind, found.sigmas[key(kind, layer)])
+            said = [*found.said, *few("node spectra", found.n, found.widths[layer.name])]
             yield self.result(of=layer, notes=said, **fields)
 
     def _spectra(self, kind: str, sigma: Array) -> dict[str, Any]:

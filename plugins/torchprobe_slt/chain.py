@@ -197,7 +197,8 @@ def _link(module: nn.Module, value: Tensor) -> Link | None:
     """A module's link at a value; None for modules that are no links."""
     kind = type(module)  # no subclass: it may do anything
     if kind in _SAME:
-        return None if module.training else Link()
+        dropped = module.training and kind not in (nn.Identity, nn.Flatten)
+        return None if dropped else Link()
     if value.ndim != 2:  # noqa: PLR2004 - [sample, unit]
         return None
     if isinstance(module, nn.Linear) and kind is nn.Linear:

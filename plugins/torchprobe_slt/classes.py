@@ -18,7 +18,7 @@ from torchprobe_slt.jacobians import ROUTES, check_model, jacobians, refuse_trai
 from torchprobe_slt.output import Output, output_fields
 from torchprobe_slt.points import Points, judged_by_input, label_of_sample, nodes_of_classes
 from torchprobe_slt.settings import at_least, one_of, place_of
-from torchprobe_slt.sweeps import FEW, NODES, key, notes, sweeps
+from torchprobe_slt.sweeps import FEW, NODES, few, key, notes, sweeps
 from torchprobe_slt.view import n_places, places, template, view
 
 if TYPE_CHECKING:
@@ -218,7 +218,9 @@ class SLTClasses(Analyzer):
                 }
         if nodes is not None:
             found[self.network.layers[-1].name] |= self._output(seen, points, nodes)
+        split, widest = len(points.split()[0]), max(spot.n_inputs for spot in seen.spots)
         said = [*notes(routes, seen.embedded), *said]
+        said += few("COR and INC", split, widest) if split else []
         layers = self.network.layers
         return [self._result(layer, found[layer.name], points, said) for layer in layers]
 
@@ -255,9 +257,9 @@ class SLTClasses(Analyzer):
     def _result(
         self, layer: Layer, fields: dict[str, Any], points: Points, said: list[str]
     ) -> Result:
-        n = len(points.labels)
+        n = float(len(points.labels))
         coords = {"class": self.class_names(points.classes)}
-        return self.result(of=layer, coords=coords, notes=said, n_samples=float(n), **fields)
+        return self.result(of=layer, coords=coords, notes=said, n_samples=n, **fields)
 
 
 _UNTOLD = (

@@ -196,16 +196,19 @@ def _fallen(chain: Chain, below: Sequence[Link], spot: Spot) -> Tensor:
 
 def _fall(chain: Chain, below: Sequence[Link], spot: Spot, samples: slice, out: Tensor) -> None:
     falling: Tensor | None = None  # [sample or 1, node, unit]; None for the nodes themselves
+    own = False  # whether it is a product of ours, and no weight of the model's
     last = max((at for at, link in enumerate(below) if link.weight is not None), default=-1)
     for at, link in enumerate(below):
         if link.weight is not None and falling is None:
             falling = spot.chosen(link.weight[None])
         elif link.weight is not None and falling is not None:
             whole = at == last and len(falling) == len(out)
-            falling = torch.matmul(falling, link.weight, out=out if whole else None)
+            falling, own = torch.matmul(falling, link.weight, out=out if whole else None), True
         elif link.slope is not None:
             slopes = link.at(samples)[:, None]
-            falling = (_nodes(spot, link.slope) if falling is None else falling) * slopes
+            before = _nodes(spot, link.slope) if falling is None else falling
+            in_place = own and len(before) == len(out)
+            falling, own = (before.mul_(slopes) if in_place else before * slopes), True
     if falling is not out:
         out.copy_(_nodes(spot, chain.like) if falling is None else falling)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torchprobe_slt.point import Point
     from torchprobe_slt.spots import Spot
 
-__all__ = ["FEW", "INPUTS", "NODES", "Sweep", "key", "notes", "sweeps"]
+__all__ = ["FEW", "INPUTS", "NODES", "Sweep", "few", "key", "notes", "rows", "sweeps"]
 
 NODES, INPUTS = "node", "input"
 FEW = 4
@@ -70,12 +70,20 @@ class Sweep:
 
     def collected(self, route: str, memory: int) -> tuple[dict[str, Tensor], str]:
         """By `key`, the transforms of all samples: [node or input, sample, what it is made of]."""
+        from tqdm.auto import tqdm
+
         found: dict[str, list[Tensor]] = {}
-        for spot, transforms, taken in self.run(route, memory):
-            for kind in self.kinds:
-                found.setdefault(key(kind, spot.layer), []).append(rows(kind, transforms))
-            route_taken = taken
-        return {name: torch.cat(each).movedim(0, 1) for name, each in found.items()}, route_taken
+        taken = ""
+        layers = f"transforms of {self.point.spots[0].layer.name}..."
+        with tqdm(total=len(self.point), desc=layers, unit="sample", disable=None) as bar:
+            for chunk in jacobians(self.point, route, memory):
+                for spot in self.point.spots:
+                    transforms = chunk.values[spot.layer.name]
+                    for kind in self.kinds:
+                        found.setdefault(key(kind, spot.layer), []).append(rows(kind, transforms))
+                taken = chunk.route
+                bar.update(len(self.point.x[chunk.samples]))
+        return {name: torch.cat(each).movedim(0, 1) for name, each in found.items()}, taken
 
 
 def rows(kind: str, transforms: Tensor) -> Tensor:
@@ -106,6 +114,20 @@ def sweeps(point: Point, nodes: int | None, inputs: int | None) -> Iterator[Swee
         for spot in point.spots
     )
     yield Sweep(replace(point, spots=tuple(few)), (INPUTS,))
+
+
+def few(what: str, n: int, inputs: int) -> list[str]:
+    """A note where there are fewer samples than inputs, so that they bound the rank of spectra.
+
+    >>> few("spectra", 40, 253)
+    ['spectra have at most 40 values, one for each sample: compare them with those of as many']
+    >>> few("spectra", 400, 253)
+    []
+    """
+    if n >= inputs:
+        return []
+    bound = f"{what} have at most {n:,} values, one for each sample"
+    return [f"{bound}: compare them with those of as many"]
 
 
 _SAID = {
