@@ -108,8 +108,10 @@ class _Rising:
         name = spot.layer.name
         if name not in out:
             out[name] = like.new_zeros(self.chain.n_samples, spot.n_nodes, n_inputs)
-        rows, j = self.rows, self._rows()
-        if rows is None:
+        rows, j = self.rows, self.j
+        if j is None:
+            out[name][self.sample].copy_(_nodes(spot, like)[0])
+        elif rows is None:
             out[name][self.sample].copy_(spot.chosen(j[None])[0])
         elif spot.nodes is None:
             out[name][self.sample].index_copy_(0, rows, j)
@@ -119,23 +121,17 @@ class _Rising:
             at = at[spot.nodes]
             out[name][self.sample, at >= 0] = j[at[at >= 0]]
 
-    def _rows(self) -> Tensor:
-        if self.j is None:
-            like = self.chain.like
-            return torch.eye(self.chain.n_inputs, dtype=like.dtype, device=like.device)
-        return self.j
-
     def _settle(self) -> None:
         """Multiply out what waits."""
         slope, self.slope = self.slope, None
         live = None if slope is None else _live(slope)
         if self.weight is not None:
             self._multiply(live)
-        elif slope is not None and live is not None:
+        elif slope is not None:
             self._narrow(slope, live)
-        if slope is not None and not self.switches:
+        if slope is not None and self.j is not None and not self.switches:
             here = slope if self.rows is None else slope.index_select(0, self.rows)
-            self.j = self._rows() * here[:, None]
+            self.j = self.j * here[:, None]
         self.switches = True
 
     def _multiply(self, live: Tensor | None) -> None:
@@ -147,13 +143,17 @@ class _Rising:
         self.j = weight if self.j is None else weight @ self.j
         self.rows = live
 
-    def _narrow(self, slope: Tensor, live: Tensor) -> None:
+    def _narrow(self, slope: Tensor, live: Tensor | None) -> None:
         """Leave out rows that have become zero."""
-        if self.rows is None:
-            self.j, self.rows = self._rows().index_select(0, live), live
-            return
-        kept = slope.index_select(0, self.rows).nonzero().squeeze(1)
-        self.j, self.rows = self._rows().index_select(0, kept), self.rows.index_select(0, kept)
+        if self.j is None:
+            self.rows = live
+            every = torch.arange(len(slope)) if live is None else live
+            self.j = _unit_rows(every, self.chain.n_inputs, self.chain.like)
+        elif self.rows is not None:
+            kept = slope.index_select(0, self.rows).nonzero().squeeze(1)
+            self.j, self.rows = self.j.index_select(0, kept), self.rows.index_select(0, kept)
+        elif live is not None:
+            self.j, self.rows = self.j.index_select(0, live), live
 
 
 def _live(slope: Tensor) -> Tensor | None:
@@ -215,5 +215,12 @@ def _fall(chain: Chain, below: Sequence[Link], spot: Spot, samples: slice, out: 
 
 def _nodes(spot: Spot, like: Tensor) -> Tensor:
     """The nodes as rows of the identity: [1, node, unit]."""
-    eye = torch.eye(spot.layer.width, dtype=like.dtype, device=like.device)
-    return spot.chosen(eye[None])
+    nodes = torch.arange(spot.layer.width) if spot.nodes is None else spot.nodes
+    return _unit_rows(nodes, spot.layer.width, like)[None]
+
+
+def _unit_rows(at: Tensor, width: int, like: Tensor) -> Tensor:
+    """Rows of the identity, without the others: [row, unit]."""
+    rows = like.new_zeros(len(at), width)
+    rows[torch.arange(len(at)), at] = 1
+    return rows

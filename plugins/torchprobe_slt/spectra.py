@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchprobe.accumulators.rows import float64_rows
 from torchprobe.numerics import auc, mean_spectrum
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def of_rows(rows: Tensor) -> Array:
     >>> of_rows(torch.tensor([[2.0, -1.0], [0.0, 2.0], [2.0, 1.0]]))
     array([2.82842712, 2.44948974])
     """
-    rows = rows.double()
+    rows = float64_rows(rows)
     wide = rows.shape[-2] < rows.shape[-1]
     return from_grams(rows @ rows.mT if wide else rows.mT @ rows)
 

@@ -65,7 +65,9 @@ class Spot:
 
     def chosen(self, transforms: Tensor) -> Tensor:
         """Those of all channels' transforms [sample, channel, input] that are the nodes'."""
-        return transforms if self.nodes is None else transforms.index_select(1, self.nodes)
+        if self.nodes is None:
+            return transforms
+        return transforms.index_select(1, self.nodes.to(transforms.device))
 
     def inputs(self, flat: Tensor) -> Tensor:
         """What the nodes see of flattened inputs [sample, ..., value]: [sample, ..., input]."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from torchprobe.errors import LabelError
+from torchprobe.errors import LabelError, ShapeError
 from torchprobe.loading import eval_mode
 from torchprobe.sandbox import unrecorded
 from torchprobe_slt.point import Point, main_leaf, point
@@ -65,7 +65,13 @@ def _place(batch: NetworkBatch, layer: Layer, n: int, place: Place) -> Tensor:
 
 
 def _n_samples(batch: NetworkBatch) -> int:
-    return len(batch.sample_ids)
+    n, shape = len(batch.sample_ids), tuple(main_leaf((batch.args, dict(batch.kwargs))).shape)
+    if shape[0] != n:
+        raise ShapeError(
+            f"the input has shape {shape} and {n} samples; transforms need the sample as its first "
+            "axis: wrap the model in one that transposes (or give an LSTM batch_first=True)"
+        )
+    return n
 
 
 def view(

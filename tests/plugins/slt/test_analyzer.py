@@ -149,6 +149,11 @@ def test_gram_matrices_beyond_the_budget_are_refused_before_any_data():
         probe.run([torch.randn(4, 60, dtype=torch.float64)])
 
 
+def test_samples_that_do_not_come_first_are_refused():
+    with pytest.raises(ShapeError, match="first axis"):
+        run(nn.GRU(3, 4), [torch.randn(6, 2, 3)], "model[0]")
+
+
 def test_nothing_seen_is_said():
     model = mlp([6, 8, 4])
     with tp.Probe(model, analyzers=[SLT]) as probe, pytest.raises(EmptyStateError):
