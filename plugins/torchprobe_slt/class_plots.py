@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from torchprobe import plotting
 from torchprobe.errors import InsufficientDataError, LayerNotFoundError, NothingToDrawError
 from torchprobe.plotting.style import GRID, MUTED
 from torchprobe.wording import unknown
-from torchprobe_slt.pictures import draw, largest, shape_of, shaped
+from torchprobe_slt.pictures import Captions, draw, grid, largest, shape_of, shaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 _MOST = 8
-_CELL = 1.05
 
 
 def draw_complexity(results: LayerResults) -> Figure:
@@ -141,9 +140,11 @@ def draw_templates(
     }
     names = [result.coords["class"][at] for at in shown]
     nearest = result.settings["nearest"]
-    return _grid(
+    return grid(
         list(rows.values()),
-        _Named(names, list(rows), "Templates", f"averages over up to {nearest} points of a class"),
+        Captions(
+            names, list(rows), "Templates", f"averages over up to {nearest} points of a class"
+        ),
         (shape_of(result, image), transpose),
         by_row=True,
     )
@@ -169,13 +170,13 @@ def draw_pairs(
     nodes = result.class_node[shown]
     cells = [result.transforms[at][nodes] for at in shown]
     names = [result.coords["class"][at] for at in shown]
-    told = _Named(
+    told = Captions(
         [f"node {name}" for name in names],
         [f"points {name}" for name in names],
         "Mean transforms",
         "of output nodes (columns) over the points of classes (rows)",
     )
-    return _grid(cells, told, (shape_of(result, image), transpose), by_row=False)
+    return grid(cells, told, (shape_of(result, image), transpose), by_row=False)
 
 
 def draw_clusters(results: LayerResults, category: str | None = None) -> Figure:
@@ -275,45 +276,8 @@ def draw_cluster_means(
     cells = [result.cluster_features[which][shown], result.cluster_transform[which][shown]]
     names = [f"{at + 1}: n = {sizes[at]}" for at in shown]
     title = f"Clusters of {result.coords['class'][which]}"
-    told = _Named(names, ["mean features", "mean transform"], title, "points by their transforms")
-    return _grid(cells, told, (shape_of(result, image), transpose), by_row=True)
-
-
-class _Named:
-    """What is written around a grid of pictures."""
-
-    def __init__(
-        self, columns: Sequence[str], rows: Sequence[str], title: str, subtitle: str
-    ) -> None:
-        self.columns, self.rows, self.title, self.subtitle = columns, rows, title, subtitle
-
-
-def _grid(
-    cells: Sequence[NDArray[Any]],
-    told: _Named,
-    how: tuple[tuple[int, ...], bool],
-    *,
-    by_row: bool,
-) -> Figure:
-    """Pictures in rows and columns; every row with a scale of its own, or all with one."""
-    shape, transpose = how
-    rows, columns = len(cells), len(cells[0])
-    sheet = plotting.figure(max(4.2, _CELL * columns * 1.15 + 1.3), _CELL * rows * 1.15 + 0.9)
-    sheet.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
-    grid = sheet.subplots(rows, columns, squeeze=False)
-    for row, values in enumerate(cells):
-        limit = largest(values) if by_row else largest(*cells)
-        for column, each in enumerate(values):
-            axes = grid[row, column]
-            draw(axes, shaped(each, shape, transpose=transpose), limit)
-            if not row:
-                axes.set_title(plotting.label(told.columns[column], 16), fontsize=8.5)
-        grid[row, 0].set_axis_on()
-        grid[row, 0].set_ylabel(plotting.label(told.rows[row], 16), fontsize=8.5)
-    sheet.suptitle(
-        f"{told.title} · {told.subtitle}", x=0.01, ha="left", fontsize=9.5, weight="bold"
-    )
-    return sheet
+    told = Captions(names, ["mean features", "mean transform"], title, "points by their transforms")
+    return grid(cells, told, (shape_of(result, image), transpose), by_row=True)
 
 
 # -- which

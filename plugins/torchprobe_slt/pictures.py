@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,16 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
 
     from torchprobe import Result
 
     Array = NDArray[np.float64]
 
-__all__ = ["draw", "largest", "shape_of", "shaped"]
+__all__ = ["Captions", "draw", "grid", "largest", "shape_of", "shaped"]
 
 _COLOUR, _ZERO = "#0072b2", "#9ca3af"
 _ROBUST = 99.5
+_CELL = 1.2  # inches
 
 
 def shape_of(result: Result, image: Sequence[int] | None) -> tuple[int, ...]:
@@ -84,3 +87,41 @@ def draw(axes: Axes, values: Array, limit: float) -> None:
     )
     for spine in axes.spines.values():
         spine.set(visible=True, color="#d1d5db", linewidth=0.6)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """What is written around a grid of pictures."""
+
+    columns: Sequence[str]
+    rows: Sequence[str]
+    title: str
+    subtitle: str
+
+
+def grid(
+    cells: Sequence[Array],
+    told: Captions,
+    how: tuple[tuple[int, ...], bool],
+    *,
+    by_row: bool,
+) -> Figure:
+    """Pictures in rows and columns; every row with a scale of its own, or all with one."""
+    shape, transpose = how
+    rows, columns = len(cells), len(cells[0])
+    sheet = plotting.figure(max(4.2, _CELL * columns + 1.3), _CELL * rows + 0.9)
+    sheet.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
+    cell = sheet.subplots(rows, columns, squeeze=False)
+    for row, values in enumerate(cells):
+        limit = largest(values) if by_row else largest(*cells)
+        for column, each in enumerate(values):
+            axes = cell[row, column]
+            draw(axes, shaped(each, shape, transpose=transpose), limit)
+            if not row:
+                axes.set_title(plotting.label(told.columns[column], 16), fontsize=8.5)
+        cell[row, 0].set_axis_on()
+        cell[row, 0].set_ylabel(plotting.label(told.rows[row], 16), fontsize=8.5)
+    sheet.suptitle(
+        f"{told.title} · {told.subtitle}", x=0.01, ha="left", fontsize=9.5, weight="bold"
+    )
+    return sheet

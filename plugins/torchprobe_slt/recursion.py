@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["chain_forward", "chain_reverse", "forward_cost", "reverse_cost"]
 
+_IN_CACHE = 1 << 20
+"""Bytes of what falls at once: products and slopes find it in the cache."""
+
 
 def forward_cost(chain: Chain) -> float:
     """Multiplications a sample of the sweep from the input: every layer's J times the next W."""
@@ -42,7 +45,7 @@ def reverse_cost(chain: Chain) -> float:
 
 def chain_forward(chain: Chain) -> dict[str, Tensor]:
     """J of every layer looked at, [sample, node, input], from the input up."""
-    if _device(chain).type != "cpu":
+    if chain.like.device.type != "cpu":
         return _risen_together(chain)
     out: dict[str, Tensor] = {}
     for sample in range(chain.n_samples):
@@ -63,14 +66,6 @@ def chain_reverse(chain: Chain) -> dict[str, Tensor]:
         for spot in link.read:
             out[spot.layer.name] = _fallen(chain, below, spot)
     return out
-
-
-def _device(chain: Chain) -> torch.device:
-    return chain.like.device
-
-
-_IN_CACHE = 1 << 20
-"""Bytes of what falls at once: products and slopes find it in the cache."""
 
 
 # -- upwards

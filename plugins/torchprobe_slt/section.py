@@ -47,6 +47,8 @@ _VIEWS = {
     "map": "The same points, by the distances of their transforms.",
     "cluster_means": "The clusters' mean features, and below their mean transforms.",
 }
+_FIRST = ("templates", "cluster_means")
+"""Views that are not folded away."""
 
 
 def sections(results: Results) -> list[Section]:
@@ -80,12 +82,14 @@ _READING = (
 
 def _classes(results: LayerResults, every: Results) -> Section:
     figures = [Figure(plot(results), "Areas and their difference by layer.")]
-    figures += _drawn(results, _VIEWS)
+    shown = {view: _VIEWS[view] for view in _FIRST}
+    others = {view: caption for view, caption in _VIEWS.items() if view not in _FIRST}
     return Section(
         title="Transforms of classes",
         text=_CLASSES,
         tables=[number_table(results, _CLASS_NAMES)],
-        figures=[*figures, *_compared(every)],
+        figures=[*figures, *_compared(every), *_drawn(results, shown)],
+        more=list(_drawn(results, others)),
         analyzers=[results.analyzer],
     )
 
