@@ -126,6 +126,8 @@ def draw_templates(
 ) -> Figure:
     """Draw of some classes what the input is like beside what the network looks for (Fig. 8A).
 
+    Each picture has colours of its own, which run to its largest value.
+
     Args:
         results: of "slt_classes".
         classes: which, by name; eight with the most points by default.
@@ -146,7 +148,7 @@ def draw_templates(
             names, list(rows), "Templates", f"averages over up to {nearest} points of a class"
         ),
         (shape_of(result, image), transpose),
-        by_row=True,
+        scale="each",
     )
 
 
@@ -176,7 +178,7 @@ def draw_pairs(
         "Mean transforms",
         "of output nodes (columns) over the points of classes (rows)",
     )
-    return grid(cells, told, (shape_of(result, image), transpose), by_row=False)
+    return grid(cells, told, (shape_of(result, image), transpose), scale="all")
 
 
 def draw_clusters(results: LayerResults, category: str | None = None) -> Figure:
@@ -277,7 +279,7 @@ def draw_cluster_means(
     names = [f"{at + 1}: n = {sizes[at]}" for at in shown]
     title = f"Clusters of {result.coords['class'][which]}"
     told = Captions(names, ["mean features", "mean transform"], title, "points by their transforms")
-    return grid(cells, told, (shape_of(result, image), transpose), by_row=True)
+    return grid(cells, told, (shape_of(result, image), transpose), scale="row")
 
 
 # -- which

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,8 @@ __all__ = ["Captions", "draw", "grid", "largest", "shape_of", "shaped"]
 
 _COLOUR, _ZERO = "#0072b2", "#9ca3af"
 _ROBUST = 99.5
+
+Scale: TypeAlias = Literal["each", "row", "all"]
 _CELL = 1.2  # inches
 
 
@@ -104,18 +106,18 @@ def grid(
     told: Captions,
     how: tuple[tuple[int, ...], bool],
     *,
-    by_row: bool,
+    scale: Scale,
 ) -> Figure:
-    """Pictures in rows and columns; every row with a scale of its own, or all with one."""
+    """Pictures in rows and columns; each, every row, or all of them with a scale of its own."""
     shape, transpose = how
     rows, columns = len(cells), len(cells[0])
     sheet = plotting.figure(max(4.2, _CELL * columns + 1.3), _CELL * rows + 0.9)
     sheet.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
     cell = sheet.subplots(rows, columns, squeeze=False)
     for row, values in enumerate(cells):
-        limit = largest(values) if by_row else largest(*cells)
         for column, each in enumerate(values):
             axes = cell[row, column]
+            limit = largest(*{"each": [each], "row": [values], "all": cells}[scale])
             draw(axes, shaped(each, shape, transpose=transpose), limit)
             if not row:
                 axes.set_title(plotting.label(told.columns[column], 16), fontsize=8.5)
