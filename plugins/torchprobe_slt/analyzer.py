@@ -198,7 +198,7 @@ class SLT(Analyzer):
         sigmas = {name: from_grams(gram.value) for name, gram in self.grams.items()}
         layers = self.network.layers
         widths = {layer.name: self.grams[key(NODES, layer)].features for layer in layers}
-        return _Found(sigmas, n, widths, notes(self._routes, self._embedded))
+        return _Found(sigmas, n, widths, notes(self._routes, self._embedded, self.network.model))
 
     def _of_kept(self) -> _Found:
         inputs = kept.call_again(self.kept, self.network)
@@ -213,7 +213,7 @@ class SLT(Analyzer):
                 sigmas |= {name: of_rows(each) for name, each in found.items()}
                 routes[route] = None
         widths = {spot.layer.name: spot.n_inputs for spot in seen.spots}
-        return _Found(sigmas, len(seen), widths, notes(routes, seen.embedded))
+        return _Found(sigmas, len(seen), widths, notes(routes, seen.embedded, seen.model))
 
     def _results(self, found: _Found) -> Iterator[Result]:
         for layer in self.network.layers:

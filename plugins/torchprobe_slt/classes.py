@@ -219,7 +219,7 @@ class SLTClasses(Analyzer):
         if nodes is not None:
             found[self.network.layers[-1].name] |= self._output(seen, points, nodes)
         split, widest = len(points.split()[0]), max(spot.n_inputs for spot in seen.spots)
-        said = [*notes(routes, seen.embedded), *said]
+        said = [*notes(routes, seen.embedded, seen.model), *said]
         said += few("COR and INC", split, widest) if split else []
         layers = self.network.layers
         return [self._result(layer, found[layer.name], points, said) for layer in layers]

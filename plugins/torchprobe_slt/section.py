@@ -41,8 +41,10 @@ _CLASS_NAMES = {
 }
 _VIEWS = {
     "spectra": "The spectrum of a class's transforms, averaged over classes.",
-    "templates": "What points of a class are like, and below what their output node looks for; each "
-    "picture has colours of its own.",
+    "templates": (
+        "What points of a class are like, and below what their output node looks for; each picture "
+        "has colours of its own."
+    ),
     "pairs": "Mean transforms of output nodes over points of classes that are much alike.",
     "clusters": "Transforms of one class's points; each row is a point, lines part the clusters.",
     "map": "The same points, by the distances of their transforms.",

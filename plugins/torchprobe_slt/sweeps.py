@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from torchprobe_slt.view import evenly
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from torchprobe import Layer
     from torchprobe_slt.point import Point
@@ -137,10 +138,27 @@ _SAID = {
 }
 
 
-def notes(routes: Iterable[str], embedded: str) -> list[str]:
-    """What a reader must know of transforms: how they were found, and by what."""
+_CURVED = re.compile(
+    r"Attention|ELU|GRU|GroupNorm|InstanceNorm|LSTM|LayerNorm|Mish|RMSNorm|RNN|SiLU|Sigmoid|Softmax"
+    r"|Softplus|Softsign|Tanh"
+)
+"""Modules, by the name of their class, that are not piecewise linear."""
+
+
+def notes(routes: Iterable[str], embedded: str, model: nn.Module) -> list[str]:
+    """What a reader must know of transforms: how they were found, by what, how far they hold."""
     how = " and ".join(_SAID[route] for route in dict.fromkeys(routes))
     said = [f"transforms were found {how}"] if how else []
     if embedded:
         said.append(f"the model's input is integers: transforms are by the output of {embedded!r}")
+    curved = sorted({_kind(each) for each in model.modules() if _CURVED.search(_kind(each))})
+    if curved:
+        said.append(
+            f"the network is not piecewise linear ({', '.join(curved[:3])}): transforms are local "
+            "approximations, of first order at each sample"
+        )
     return said
+
+
+def _kind(module: nn.Module) -> str:
+    return type(module).__name__

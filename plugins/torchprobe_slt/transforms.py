@@ -178,6 +178,6 @@ def _found(seen: Point, route: str, memory: int) -> dict[str, Transforms]:
             inputs,
             spot.window,
             taken,
-            tuple(notes([taken], seen.embedded)),
+            tuple(notes([taken], seen.embedded, seen.model)),
         )
     return found

@@ -173,6 +173,14 @@ def test_a_module_that_a_hook_changes_is_no_link():
         torch.testing.assert_close(found.jacobian, jacobian(model, x), **CLOSE)
 
 
+def test_networks_that_are_not_piecewise_linear_say_so():
+    (_, said) = transforms(Recurrent(), torch.randn(2, 4, 3), "out")["out"].notes
+    assert "GRU" in said
+    assert "local approximations" in said
+    model = mlp([3, 4, 2], nn.LeakyReLU)
+    assert len(transforms(model, rows(2, 3), "3")["3"].notes) == 1
+
+
 def test_chosen_nodes_are_those_of_all():
     model, x = mlp([6, 8, 7, 3]), rows(4, 6)
     whole, some = transforms(model, x), transforms(model, x, nodes=[2, 0])
