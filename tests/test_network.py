@@ -164,3 +164,21 @@ def test_nothing_is_recorded_inside_unrecorded():
 def test_the_contract_holds_for_networks():
     check_analyzer(Again)
     check_analyzer(Labelled)
+
+
+class Placed(Again):
+    name = "placed"
+    needs_positions = True
+
+    def compute(self):
+        axes = {"input": self.network.input_axes}
+        return [
+            self.result(of=layer, coords=axes, at=("input", [0] * len(axes["input"])))
+            for layer in self.network.layers
+        ]
+
+
+def test_the_input_s_axes_are_told_where_positions_are_asked_for():
+    model = nn.Sequential(nn.Conv1d(2, 3, 3))
+    found = tp.Probe(model, analyzers=[Placed]).run([torch.randn(4, 2, 9)])["placed"]["0"]
+    assert found.coords["input"] == ("sample", "channel", "time")

@@ -69,6 +69,7 @@ class Matching:
         sizes: positions of the input, by axis.
         map_of: the map of a layer, by name, or of the "output"; raises `LabelError`.
         rules: what the user chose.
+        axes: names of the input's axes; raises `LayoutError`.
     """
 
     def __init__(
@@ -76,8 +77,9 @@ class Matching:
         sizes: Callable[[], Mapping[str, int]],
         map_of: Callable[[str], PositionsMap],
         rules: Rules,
+        axes: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
-        self._sizes, self.map_of, self.rules = sizes, map_of, rules
+        self._sizes, self.map_of, self.rules, self.axes = sizes, map_of, rules, axes
         self.output: tuple[int, ...] | None = None
         """Positions of the output along its axes, once that is known."""
         self._taken: list[tuple[tuple[_Axis, ...], tuple[int, ...]]] = []

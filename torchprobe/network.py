@@ -34,6 +34,9 @@ class Network:
     """The layers chosen, in the order of execution, without the model's input."""
     inputs: tuple[tuple[Any, ...], Mapping[str, Any]] = ((), {})
     """(args, kwargs) of the first call, tensors without their values (on the meta device)."""
+    input_axes: tuple[str, ...] = ()
+    """What the axes of the main input mean, where an analyzer has ``needs_positions`` and they are
+    known; tokens have no channels yet."""
 
     @property
     def width(self) -> int:

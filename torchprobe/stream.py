@@ -244,7 +244,14 @@ class Stream:
         if current.called is None or not layers:
             return None
         model, inputs = current.called
-        return Network(self.root, model, layers, shapes_of(inputs))
+        return Network(self.root, model, layers, shapes_of(inputs), self._input_axes(current))
+
+    def _input_axes(self, current: Pass) -> tuple[str, ...]:
+        matching = current.labels.matching if self.forks.want_positions else None
+        try:
+            return matching.axes() if matching is not None else ()
+        except LayoutError:
+            return ()
 
     def _update_all(self, current: Pass, batch: LayerBatch, *, primary: bool) -> None:
         for key, fork in self.forks.listeners(current.phase, batch.layer, batch.given):

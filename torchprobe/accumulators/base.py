@@ -68,7 +68,11 @@ class Accumulator(ABC):
     @torch.inference_mode(mode=False)  # what is made under inference mode cannot be changed later
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Take one batch in: at once, or when the `Transaction` that is open commits."""
-        state = self.reduce(*args, **kwargs)
+        self.take(self.reduce(*args, **kwargs))
+
+    @torch.inference_mode(mode=False)
+    def take(self, state: State) -> None:
+        """Take in the state of a batch that was reduced in parts; at once, or on commit."""
         if not state:
             return
         transaction = Transaction.current()

@@ -20,6 +20,7 @@ __all__ = ["by_layer", "by_layer_panels"]
 
 _INCH_PER_LAYER, _NARROW, _WIDE = 0.62, 3.4, 8.5
 _MOST_PANELS = 3  # side by side
+_LETTERS_PER_INCH = 13
 _MOST_NAMES = 40  # on the axis; beyond, every n-th
 
 
@@ -179,6 +180,8 @@ def _name_layers(axes: Axes, names: Sequence[str]) -> None:
     axes.set_xticks(range(0, len(names), step), shown)
     axes.set_xlim(-0.35, len(names) - 0.65)
     axes.set_xlabel("layer", color=MUTED)
-    if max(map(len, shown)) * len(shown) > 12 * 7.0:  # letters that fit the width
+    assert axes.figure is not None
+    inches = axes.get_position().width * axes.figure.get_figwidth()  # type: ignore[union-attr]
+    if max(map(len, shown)) * len(shown) > _LETTERS_PER_INCH * inches:
         for text in axes.get_xticklabels():
             text.set(rotation=35, ha="right", rotation_mode="anchor")

@@ -72,7 +72,7 @@ class Book:
     ) -> Matching:
         """The matching of one forward pass of the model, called with these (args, kwargs)."""
         current = _Pass(self, call, layouts, layers)
-        return Matching(current.sizes, current.map_of, self.rules)
+        return Matching(current.sizes, current.map_of, self.rules, current.axes)
 
     def closed(self, labels: Labels, layouts: Layouts, output: Any) -> None:
         """The pass that these labels are about has ended with this output.
