@@ -46,6 +46,7 @@ def attach(
         LayerNotFoundError, ShapeError, SettingError: as the loss itself.
 
     Example:
+        >>> import torch
         >>> from torch import nn
         >>> from torchprobe_topography import TopographicLoss
         >>> model = nn.Linear(3, 4)
@@ -118,10 +119,17 @@ def check(topographic: TopographicLoss, model: nn.Module, optimizer: torch.optim
             "a loss on activations needs the forward pass's graph; add topographic(model) to your "
             "loss, inside topographic.watch(model)"
         )
-    weights = {id(each) for each in topographic.trained(model)}
-    steered = {id(each) for group in optimizer.param_groups for each in group["params"]}
-    if weights.isdisjoint(steered):
+    if not follows(topographic, model, optimizer):
         raise AttachError(
             f"the optimizer trains none of the weights of {', '.join(topographic.terms(model))}; "
             "attach to the optimizer that does, or thaw the layers"
         )
+
+
+def follows(
+    topographic: TopographicLoss, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> bool:
+    """Whether an optimizer trains weights that the loss reaches."""
+    weights = {id(each) for each in topographic.trained(model)}
+    steered = (id(each) for group in optimizer.param_groups for each in group["params"])
+    return not weights.isdisjoint(steered)
