@@ -43,8 +43,7 @@ def lightning_callback(topographic: TopographicLoss, *, log: bool = True) -> Any
     When training begins it raises `AttachError` if weights are sharded, or not exactly one
     optimizer trains them.
     """
-    callback = _class(_Lightning, _lightning_bases())(topographic, log=log)
-    return callback
+    return _class(_Lightning, _lightning_bases())(topographic, log=log)
 
 
 def transformers_callback(topographic: TopographicLoss) -> Any:
@@ -99,7 +98,9 @@ class _Lightning:
 
     def on_train_start(self, trainer: Any, pl_module: nn.Module) -> None:
         """Refuse what would go wrong silently."""
-        steering = [each for each in trainer.optimizers if follows(self.topographic, pl_module, each)]
+        steering = [
+            each for each in trainer.optimizers if follows(self.topographic, pl_module, each)
+        ]
         if len(steering) > 1:
             raise AttachError(
                 f"{len(steering)} optimizers train weights of this topographic loss; make a "
@@ -131,7 +132,7 @@ class _Transformers:
         """The loss at the latest step, detached."""
 
     def on_train_begin(
-        self, args: Any, state: Any, control: Any, *, model: nn.Module, optimizer: Any, **_: Any
+        self, args: Any, state: Any, _: Any, *, model: nn.Module, optimizer: Any, **__: Any
     ) -> None:
         """Refuse what would go wrong silently; go on with the schedule where a run is resumed."""
         if getattr(args, "deepspeed", None):
@@ -141,9 +142,7 @@ class _Transformers:
         check(self.topographic, model, optimizer)
         self.topographic.steps = state.global_step
 
-    def on_step_begin(
-        self, args: Any, state: Any, control: Any, *, model: nn.Module, optimizer: Any, **_: Any
-    ) -> None:
+    def on_step_begin(self, *_: Any, model: nn.Module, optimizer: Any, **__: Any) -> None:
         """Gradients are cleared: begin with the loss's own, to which the passes add theirs."""
         scaler = getattr(optimizer, "scaler", None)
         scale = 1.0 if scaler is None else scaler.get_scale()
