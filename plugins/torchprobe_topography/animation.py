@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["animate"]
 
-_DPI = 110
+_DPI = 144
 
 
 def animate(
@@ -88,7 +88,7 @@ def animate(
 def _frame(name: str, results: LayerResults, options: dict[str, Any]) -> Figure:
     figure = draw_maps(results, **options)
     width, height = figure.get_size_inches()
-    figure.text(1 - 0.15 / width, 1 - 0.3 / height, name, ha="right", size=10, weight="bold")
+    figure.text(1 - 0.15 / width, 1 - 0.3 / height, name, ha="right", size=11, weight="bold")
     return figure
 
 

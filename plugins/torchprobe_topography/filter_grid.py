@@ -29,6 +29,7 @@ _GAP = 1  # pixels between filters
 _LARGEST = 4096 * 4096  # pixels of the mosaic
 
 
+@plotting.styled
 def draw_filters(
     filters: ArrayLike,
     grid: Grid | Arrangement | None = None,

@@ -24,6 +24,7 @@ __all__ = ["Kind", "bar_of", "draw_panel", "draw_points", "limit_of", "panels"]
 Kind: TypeAlias = Literal["grid", "smoothed", "interpolated"]
 _ROBUST = 99.8  # percentile at which colours saturate
 _LEVELS = 4  # contours on either side of 0
+_FINER = 6  # points on the side of a cell where maps are interpolated
 
 
 def limit_of(*maps: Array) -> float:
@@ -69,8 +70,11 @@ def draw_panel(
     colours: dict[str, Any] = {"cmap": plotting.colour_map(symmetric=True)}
     colours |= {"vmin": -limit, "vmax": limit}
     if kind == "interpolated":
-        image = axes.imshow(_filled(grid_map), interpolation="bicubic", **colours)
-        _contours(axes, grid_map, limit)
+        rows, columns = shown.shape
+        fine = _interpolated(grid_map)
+        extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
+        image = axes.imshow(fine, extent=extent, interpolation="bilinear", **colours)
+        _contours(axes, fine, shown.shape, limit)
         _blank(axes, grid_map)
     else:
         image = axes.imshow(shown, interpolation="nearest", **colours)
@@ -107,7 +111,9 @@ def draw_points(axes: Axes, points: Array, values: Array, limit: float, title: s
     if np.linalg.matrix_rank(points - points.mean(0)) == 2:  # noqa: PLR2004 - not on one line
         levels = np.linspace(-limit, limit, 2 * _LEVELS * 3 + 1)
         triangles = Triangulation(points[:, 0], points[:, 1])
-        axes.tricontourf(triangles, np.clip(values, -limit, limit), levels=levels, **colours)
+        axes.tricontourf(
+            triangles, np.clip(values, -limit, limit), levels=levels, extend="both", **colours
+        )
     dots = axes.scatter(
         *points.T,
         c=values,
@@ -118,7 +124,7 @@ def draw_points(axes: Axes, points: Array, values: Array, limit: float, title: s
         linewidths=0.25,
         **colours,
     )
-    axes.set(xticks=[], yticks=[])
+    axes.set_axis_off()
     if title:
         axes.set_title(plotting.label(title, 14), fontsize=8.5, pad=3, color=INK)
     return dots
@@ -141,14 +147,20 @@ def _filled(grid_map: Array) -> Array:
     return np.asarray(grid_map[tuple(nearest)])
 
 
-def _contours(axes: Axes, grid_map: Array, limit: float) -> None:
-    if min(grid_map.shape) < 2:  # noqa: PLR2004
-        return
-    levels = [share * limit for share in np.linspace(-1, 1, 2 * _LEVELS + 1)[1:-1] if share]
+def _interpolated(grid_map: Array) -> Array:
+    """A map at more points, by cubic splines through the middles of its cells."""
+    from scipy.ndimage import zoom
+
     filled = _filled(grid_map)
-    reached = [level for level in levels if filled.min() < level < filled.max()]
+    return np.asarray(zoom(filled, _FINER, order=3, mode="nearest", grid_mode=True))
+
+
+def _contours(axes: Axes, fine: Array, shape: tuple[int, ...], limit: float) -> None:
+    levels = [share * limit for share in np.linspace(-1, 1, 2 * _LEVELS + 1)[1:-1] if share]
+    reached = [level for level in levels if fine.min() < level < fine.max()]
     if reached:
-        axes.contour(filled, levels=reached, colors=INK, linewidths=0.35, alpha=0.6)
+        y, x = ((np.arange(n * _FINER) + 0.5) / _FINER - 0.5 for n in shape)
+        axes.contour(x, y, fine, levels=reached, colors=INK, linewidths=0.35, alpha=0.6)
 
 
 def _blank(axes: Axes, grid_map: Array) -> None:

@@ -133,6 +133,7 @@ def draw_stages(
     return figure
 
 
+@plotting.styled
 def draw_scatter(
     values: ArrayLike,
     points: ArrayLike | Arrangement,
@@ -166,6 +167,7 @@ def draw_scatter(
     return figure
 
 
+@plotting.styled
 def draw_inputs(inputs: ArrayLike, names: Sequence[str] | None = None, title: str = "") -> Figure:
     """Draw optimal inputs of a region as the paper does: its units on their square, then the joint.
 
@@ -258,6 +260,6 @@ def _subtitle(result: Result, shown: int, kind: str) -> str:
 def head(figure: Figure, title: str, subtitle: str) -> None:
     """A title and a line under it, at the top left of a figure."""
     width, height = figure.get_size_inches()
-    axes = figure.add_axes((0.3 / width, 1 - 0.62 / height, 0.9, 0.02))
+    axes = figure.add_axes((0.3 / width, 1 - 0.58 / height, 0.9, 0.001))
     axes.set_axis_off()
     heading(axes, title, subtitle, limit=max(20, int(9 * width)))
