@@ -24,6 +24,7 @@ __all__ = ["Kind", "bar_of", "draw_panel", "draw_points", "limit_of", "panels"]
 Kind: TypeAlias = Literal["grid", "smoothed", "interpolated"]
 _ROBUST = 99.8  # percentile at which colours saturate
 _LEVELS = 4  # contours on either side of 0
+_BANDS = 32  # of colour: the eye follows their edges, as on a map of heights
 _FINER = 6  # points on the side of a cell where maps are interpolated
 
 
@@ -72,6 +73,7 @@ def draw_panel(
     if kind == "interpolated":
         rows, columns = shown.shape
         fine = _interpolated(grid_map)
+        colours["cmap"] = colours["cmap"].resampled(_BANDS)
         extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
         image = axes.imshow(fine, extent=extent, interpolation="bilinear", **colours)
         _contours(axes, fine, shown.shape, limit)

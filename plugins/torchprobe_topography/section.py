@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["describe"]
 
-_MOST = 4  # layers of a grouping whose maps are drawn
+_MOST = 8  # layers of a grouping whose maps are drawn
+_SHOWN = 3  # of these, before a reader asks for the others
 
 _TEXT = """\
 Do units that lie together answer alike? Units lie in a grid, in their own order{arranged}. A map \
@@ -46,11 +47,13 @@ def describe(results: LayerResults) -> Section:
         "mean_maxima": "maxima of a map",
         "trust_cells": "trustworthiness",
     }
+    shown, folded = _maps(results)
     return Section(
         title=results.analyzer.replace("_", " ").capitalize(),
         text=_TEXT.format(arranged=arranged),
         tables=[number_table(results, names)],
-        figures=[*_by_layer(results), *_maps(results)],
+        figures=[*_by_layer(results), *shown],
+        more=folded,
         analyzers=[results.analyzer],
     )
 
@@ -61,20 +64,28 @@ def _by_layer(results: LayerResults) -> list[Figure]:
     return [Figure(plot(results), "How alike neighbours are, beside any two units.")]
 
 
-def _maps(results: LayerResults) -> list[Figure]:
-    shown = [each for name in results.groupings for each in _spread(results.grouping(name))]
-    readings = [_READING, *[""] * len(shown)]  # how to read them need be said but once
-    return [
-        Figure(plot(result, view="maps"), _caption(result) + reading)
-        for result, reading in zip(shown, readings, strict=False)
-    ]
+def _maps(results: LayerResults) -> tuple[list[Figure], list[Figure]]:
+    """Those of the first, middle and last layer of each grouping, and those between."""
+    shown: list[Figure] = []
+    folded: list[Figure] = []
+    for name in results.groupings:
+        each = _spread(list(results.grouping(name).values()), _MOST)
+        ends = _spread(each, _SHOWN)
+        for result in ends:  # how to read them need be said but once
+            shown.append(_map(result, "" if shown else _READING))
+        folded += [_map(result) for result in each if result not in ends]
+    return shown, folded
 
 
-def _spread(results: LayerResults) -> list[Result]:
-    """All layers, or some from the first to the last in even steps."""
-    each = list(results.values())
-    picked = np.unique(np.linspace(0, len(each) - 1, _MOST).round().astype(int))
-    return each if len(each) <= _MOST else [each[place] for place in picked]
+def _map(result: Result, reading: str = "") -> Figure:
+    # cell by cell: interpolated maps of forty classes are files of megabytes
+    return Figure(plot(result, view="maps", kind="smoothed"), _caption(result) + reading)
+
+
+def _spread(each: list[Result], most: int) -> list[Result]:
+    """All, or so many from the first to the last in even steps."""
+    picked = np.unique(np.linspace(0, len(each) - 1, most).round().astype(int))
+    return each if len(each) <= most else [each[place] for place in picked]
 
 
 def _caption(result: Result) -> str:

@@ -133,9 +133,7 @@ def test_optimal_inputs_of_a_region_are_those_of_its_units_and_a_joint_one(resul
     weight = model[0].weight.detach()
     units = region.units(Grid(8, 8))
     assert found.inputs.shape == (10, 5)
-    expected = (
-        torch.cat([weight[units], weight[units].sum(0, keepdim=True)])
-    )  # w · R / (2 · l2)
+    expected = torch.cat([weight[units], weight[units].sum(0, keepdim=True)])  # w / (2 · l2)
     assert torch.allclose(found.inputs.float(), expected, atol=0.05)
     with pytest.raises(SettingError, match="arrangement"):
         region_inputs(model, "0", region, (5,))
@@ -189,7 +187,10 @@ def test_the_report_tells_how_far_layers_are_maps(results):
     assert len(section.figures) == 3
     assert "box is the 3 × 3" in section.figures[1].caption
     assert "box" not in section.figures[2].caption
+    assert not section.more
     arranged = describe(results(("a",), arrange="pca"))
     assert "`pca` puts them" in arranged.text
     assert len(arranged.figures) == 1
-    assert len(describe(results(tuple("abcdefg"), units=16, classes=2)).figures) == 5
+    many = describe(results(tuple("abcdefg"), units=16, classes=2))
+    assert [each.caption.split("`")[1] for each in many.figures[1:]] == ["a", "d", "g"]
+    assert [each.caption.split("`")[1] for each in many.more] == ["b", "c", "e", "f"]
