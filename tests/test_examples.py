@@ -58,7 +58,7 @@ def test_topographic_training_compares_networks_with_and_without_the_loss(tmp_pa
     from torchprobe_speech import CorpusSettings, FrameTraining
 
     corpus = CorpusSettings(train=12, validation=4, test=4, voices=2, heldout_voices=1)
-    how = FrameTraining(epochs=1, peak_rate=2e-3)
+    how = FrameTraining(epochs=1, batch_size=32)
     plain, topographic = loaded("topographic_training").main(tmp_path, 1, 0.1, corpus, how)
     assert topographic.neighbours.mean() > plain.neighbours.mean() + 0.1
     assert "cosine of neighbours" in capsys.readouterr().out

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["describe"]
 
-_MOST = 8  # layers of a grouping whose maps are drawn
+_MOST = 5  # layers of a grouping whose maps are drawn
 _SHOWN = 3  # of these, before a reader asks for the others
 
 _TEXT = """\

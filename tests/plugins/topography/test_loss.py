@@ -386,3 +386,29 @@ def test_training_with_it_makes_neighbours_alike():
         loss(model).backward()
         sgd.step()
     assert loss(model).item() < before / 2
+
+
+class Conv1D(nn.Module):
+    """As Hugging Face's GPT-2 has it: a linear layer with its weight the other way round."""
+
+    def __init__(self):
+        super().__init__()
+        self.nf, self.weight = 8, nn.Parameter(random(3, 8))
+
+
+def test_gpt_2_s_linear_layers_have_their_units_along_the_other_axis():
+    model = nn.ModuleDict({"c_attn": Conv1D()})
+    expected = reference.loss(model["c_attn"].weight.detach().numpy().T, 4, 2)
+    assert TopographicLoss("c_attn", 1.0)(model).item() == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_gpu_gives_the_same_loss_and_gradient(dtype):
+    here = linear(random(23, 40).to(dtype))
+    there = copy.deepcopy(here).cuda()
+    loss = TopographicLoss("0", 1.0, uneven="pad")
+    values = [loss.add_gradient(model).item() for model in (here, there)]
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+    torch.testing.assert_close(there[0].weight.grad.cpu(), here[0].weight.grad)
+    assert loss(there).device == there[0].weight.device
