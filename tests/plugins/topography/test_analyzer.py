@@ -138,7 +138,7 @@ def test_training_with_the_loss_shows_in_the_maps():
     torch.manual_seed(0)
     x, y = torch.randn(300, 12), torch.arange(300) % 5
     model = nn.Sequential(nn.Linear(12, 36), nn.ReLU(), nn.Linear(36, 5))
-    loss, sgd = TopographicLoss("0"), torch.optim.SGD(model.parameters(), 0.5)
+    loss, sgd = TopographicLoss("0", 0.01), torch.optim.SGD(model.parameters(), 0.5)
     for _ in range(60):
         sgd.zero_grad()
         (nn.functional.cross_entropy(model(x), y) + loss(model)).backward()

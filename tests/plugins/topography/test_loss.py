@@ -378,7 +378,7 @@ def test_a_layer_that_changed_its_width_is_told():
 def test_training_with_it_makes_neighbours_alike():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(10, 64))
-    loss = TopographicLoss("0")
+    loss = TopographicLoss("0", 0.01)
     before = loss(model).item()
     sgd = torch.optim.SGD(model.parameters(), lr=1.0)
     for _ in range(50):
@@ -394,6 +394,9 @@ class Conv1D(nn.Module):
     def __init__(self):
         super().__init__()
         self.nf, self.weight = 8, nn.Parameter(random(3, 8))
+
+    def forward(self, x):
+        return x @ self.weight
 
 
 def test_gpt_2_s_linear_layers_have_their_units_along_the_other_axis():
