@@ -6,9 +6,9 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import is_parametrized
 
 from torchprobe.errors import AttachError, LayerNotFoundError, SettingError, ShapeError
 from torchprobe.selection import select
@@ -142,12 +142,21 @@ def _check(filters: Filters) -> None:
             f"the weight of {filters.name!r} is sharded over processes; the topographic loss needs "
             "whole weights: train with DDP, or leave the layer unsharded"
         )
+    if not weight.is_leaf and not is_parametrized(filters.module, filters.attribute):
+        raise SettingError(
+            f"the weight of {filters.name!r} is worked out in the forward pass (by the old "
+            "weight_norm or spectral_norm?); use those of torch.nn.utils.parametrizations"
+        )
     if not weight.dtype.is_floating_point:
         raise SettingError(
             f"the weight of {filters.name!r} is {weight.dtype}; quantised weights cannot be trained"
         )
 
 
-def parameters_of(filters: Filters) -> list[torch.nn.Parameter]:
+def parameters_of(filters: Filters) -> list[Tensor]:
     """What is trained of a layer's filters: the weight, or what its parametrization makes it of."""
-    return [each for each in filters.module.parameters() if each.requires_grad]
+    if filters.weight.is_leaf:
+        found = [filters.weight]
+    else:
+        found = list(filters.module.parametrizations[filters.attribute].parameters())
+    return [each for each in found if each.requires_grad]

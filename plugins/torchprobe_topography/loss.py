@@ -211,20 +211,18 @@ class TopographicLoss(nn.Module):
     def terms(self, model: nn.Module) -> dict[str, Term]:
         """The layers of a model with their grids, by name; worked out once for a model."""
         if model not in self._terms:
-            self._terms[model] = {}
-            if self.on == "weights":
-                found = find_filters(model, self.layers)
-                self._terms[model] = {
-                    each.name: self._term(each.name, each.units, each) for each in found
-                }
-                self._check_grids(self._terms[model])
+            found = find_filters(model, self.layers) if self.on == "weights" else []
+            terms = {each.name: self._term(each.name, each.units, each) for each in found}
+            if terms:
+                self._check_grids(terms)
+            self._terms[model] = terms
         return self._terms[model]
 
     def grids_of(self, model: nn.Module) -> dict[str, Grid]:
         """The grid of each layer, by name."""
         return {name: term.grid for name, term in self.terms(model).items()}
 
-    def trained(self, model: nn.Module) -> list[nn.Parameter]:
+    def trained(self, model: nn.Module) -> list[Tensor]:
         """The parameters that the loss on weights reaches."""
         filters = [term.filters for term in self.terms(model).values() if term.filters]
         return [each for one in filters for each in parameters_of(one)]

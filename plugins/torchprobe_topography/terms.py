@@ -116,6 +116,7 @@ def _add_gradient(
 def _overall(units: Tensor) -> Tensor:
     """Σ_c mean_{j ≠ c} cos(w_c, w_j), from the sum of all directions."""
     wide = units if units.dtype == torch.float64 else units.float()
-    directions = functional.normalize(wide, dim=1, eps=SMALLEST)
+    alive = wide.detach().norm(dim=1, keepdim=True) >= SMALLEST  # the others have no direction
+    directions = functional.normalize(wide, dim=1, eps=SMALLEST) * alive
     together = directions.sum(0).square().sum() - directions.square().sum()
     return together / (len(units) - 1)

@@ -120,6 +120,9 @@ def test_filters_of_zeros_have_no_direction_and_get_no_gradient():
     weight = random(9, 4)
     weight[4] = 0
     model = linear(weight)
+    TopographicLoss("0", 1.0, dissimilarity=1.0)(model).backward()
+    assert not model[0].weight.grad[4].any()
+    model.zero_grad()
     loss = TopographicLoss("0", 1.0)(model)
     assert loss.item() == pytest.approx(reference.loss(weight.numpy(), 3, 3), abs=1e-9)
     loss.backward()
@@ -206,7 +209,17 @@ def test_a_grid_for_a_layer_that_is_not_there_is_a_mistake():
         TopographicLoss("0", grids={"hidden": (2, 2)})(nn.Sequential(nn.Linear(3, 4)))
 
 
+def test_a_refusal_is_repeated():
+    model, loss = nn.Sequential(nn.Linear(3, 29)), TopographicLoss("0")
+    for _ in range(2):
+        with pytest.raises(ShapeError, match="29 units"):
+            loss(model)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*")
 def test_lazy_weights_and_grouped_transposes_are_refused():
+    with pytest.raises(SettingError, match=r"torch\.nn\.utils\.parametrizations"):
+        TopographicLoss("0")(nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 4))))
     with pytest.raises(SettingError, match="run one batch"):
         TopographicLoss("0")(nn.Sequential(nn.LazyLinear(4)))
     with pytest.raises(SettingError, match="2 groups"):
