@@ -57,8 +57,8 @@ class TopographicLoss(nn.Module):
             layer: the order of its units is that of the classes.
         strength: λ, a number or a schedule (`Ramp`) over optimiser steps. The paper does not state
             it; 0.001 is torchprobe's choice: under Adam it took the five layers of the demo's
-            phoneme net to a neighbour cosine of 0.27 to 0.89 (0.01 to 0.33 of any two filters) at
-            an accuracy within noise; 0.003 cost one point of accuracy, 0.01 three.
+            phoneme net to a neighbour cosine of 0.27 to 0.88 (any two filters: 0.01 to 0.23) at an
+            accuracy within noise of three seeds; 0.003 cost one point of accuracy, 0.01 three.
         on: "weights", as the paper; or "activations" (the paper's future work): w_c are then a
             unit's centred activations over the batch, cos is their correlation, and the model must
             run inside `watch`.
