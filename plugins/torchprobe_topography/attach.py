@@ -19,7 +19,11 @@ __all__ = ["Attached", "attach"]
 
 
 def attach(
-    topographic: TopographicLoss, model: nn.Module, optimizer: torch.optim.Optimizer
+    topographic: TopographicLoss,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    every: int = 1,
 ) -> Attached:
     """Let every ``optimizer.step()`` follow the topographic loss as well.
 
@@ -37,6 +41,8 @@ def attach(
         model: whose weights; wrapped by DDP or not.
         optimizer: whose steps count. A model with several optimizers is attached to one of them,
             or to each with a loss of its own.
+        every: add the gradient at every so many steps only, as many times as strong: cheaper, and
+            no longer exactly what the term in the loss gives.
 
     Returns:
         The attachment, a context manager; `Attached.remove` ends it.
@@ -58,18 +64,22 @@ def attach(
         True
     """
     check(topographic, model, optimizer)
-    return Attached(topographic, model, optimizer)
+    return Attached(topographic, model, optimizer, every)
 
 
 class Attached:
     """A topographic loss that an optimizer follows."""
 
     def __init__(
-        self, topographic: TopographicLoss, model: nn.Module, optimizer: torch.optim.Optimizer
+        self,
+        topographic: TopographicLoss,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        every: int,
     ) -> None:
-        self.topographic, self.model = topographic, model
+        self.topographic, self.model, self.every = topographic, model, every
         self.value: Tensor | None = None
-        """The loss at the latest step, detached; None before the first."""
+        """The loss at the latest step that it was added to, detached; None before the first."""
         self._handles: list[RemovableHandle] = [
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
@@ -93,7 +103,7 @@ class Attached:
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
             scale = getattr(optimizer, "grad_scale", None)
-            self.value = self.topographic.add_gradient(self.model, 1.0 if scale is None else scale)
+            self._add(1.0 if scale is None else scale)
             return None
         wrapped = self._wrapped(closure)
         if "closure" in kwargs:
@@ -103,10 +113,15 @@ class Attached:
     def _wrapped(self, closure: Callable[[], Any]) -> Callable[[], Any]:
         def with_topography() -> Any:
             loss = closure()
-            self.value = self.topographic.add_gradient(self.model)
-            return loss if loss is None else loss + self.value
+            added = self._add(1.0)
+            return loss if loss is None or added is None else loss + added
 
         return with_topography
+
+    def _add(self, scale: Tensor | float) -> Tensor | None:
+        added = self.topographic.add_gradient(self.model, scale, self.every)
+        self.value = self.value if added is None else added
+        return added
 
     def _after(self, *_: object) -> None:
         self.topographic.advance()

@@ -149,7 +149,9 @@ class TopographicLoss(nn.Module):
         total = torch.stack([value.to(device) for value in values]).sum()
         return total * self.strength_now
 
-    def add_gradient(self, model: nn.Module, scale: Tensor | float = 1.0) -> Tensor:
+    def add_gradient(
+        self, model: nn.Module, scale: Tensor | float = 1.0, every: int = 1
+    ) -> Tensor | None:
         """Add the loss's gradient to the parameters' ``.grad``, as if it had been in the loss.
 
         For loops of one's own that do not use `attach`: once for each optimiser step, after the
@@ -159,21 +161,29 @@ class TopographicLoss(nn.Module):
         Args:
             model: whose.
             scale: factor of the gradients that are there, if they are still scaled.
+            every: only at every so many steps (as `advance` counts them), as many times as strong:
+                cheaper, and nearly the same for a loss that changes slowly (lazy regularisation,
+                Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN", 3.1).
 
         Returns:
-            The loss itself, unscaled and detached.
+            The loss itself, unscaled and detached; None at the steps between.
 
         Raises:
-            SettingError: the loss is on activations, which need a backward pass of their own.
+            SettingError: the loss is on activations, which need a backward pass of their own; or
+                ``every`` is below 1.
         """
         if self.on != "weights":
             raise SettingError(
                 "on='activations' cannot be added after the backward pass; add the loss of "
                 "topographic(model) to yours, inside topographic.watch(model)"
             )
+        if every < 1:
+            raise SettingError(f"every={every}; give 1 or more steps")
+        if self.steps % every:
+            return None
         strength, total = self.strength_now, torch.zeros(())
         for term in self.terms(model).values():
-            value = term.add_gradient_(scale * strength)
+            value = term.add_gradient_(scale * strength * every)
             total = total.to(value) + value
         return total * strength
 

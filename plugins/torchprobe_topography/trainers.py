@@ -21,7 +21,7 @@ __all__ = ["lightning_callback", "transformers_callback"]
 _LIGHTNINGS = ("lightning.pytorch", "pytorch_lightning")
 
 
-def lightning_callback(topographic: TopographicLoss, *, log: bool = True) -> Any:
+def lightning_callback(topographic: TopographicLoss, *, log: bool = True, every: int = 1) -> Any:
     """A callback that lets a LightningModule follow the topographic loss.
 
     The gradient is added once for each optimiser step: after the backward passes that are
@@ -31,7 +31,8 @@ def lightning_callback(topographic: TopographicLoss, *, log: bool = True) -> Any
     Args:
         topographic: the loss, on weights of the LightningModule (layers by the module's names).
             The step of its schedule is kept in checkpoints.
-        log: whether to log "topographic_loss" at every step.
+        log: whether to log "topographic_loss" at every step that it is added to.
+        every: add the gradient at every so many steps only, as many times as strong.
 
     Returns:
         A ``Callback`` for ``Trainer(callbacks=[...])``, of ``lightning`` or ``pytorch_lightning``,
@@ -43,10 +44,10 @@ def lightning_callback(topographic: TopographicLoss, *, log: bool = True) -> Any
     When training begins it raises `AttachError` if weights are sharded, or not exactly one
     optimizer trains them.
     """
-    return _class(_Lightning, _lightning_bases())(topographic, log=log)
+    return _class(_Lightning, _lightning_bases())(topographic, log=log, every=every)
 
 
-def transformers_callback(topographic: TopographicLoss) -> Any:
+def transformers_callback(topographic: TopographicLoss, *, every: int = 1) -> Any:
     """A callback that lets a model follow the topographic loss in Hugging Face's Trainer.
 
     The gradient is there before the backward passes of a step add theirs to it, scaled as they
@@ -55,6 +56,7 @@ def transformers_callback(topographic: TopographicLoss) -> Any:
 
     Args:
         topographic: the loss, on weights of the model.
+        every: add the gradient at every so many steps only, as many times as strong.
 
     Returns:
         A ``TrainerCallback``.
@@ -71,17 +73,17 @@ def transformers_callback(topographic: TopographicLoss) -> Any:
         )
     from transformers import TrainerCallback
 
-    return _class(_Transformers, (TrainerCallback,))(topographic)
+    return _class(_Transformers, (TrainerCallback,))(topographic, every=every)
 
 
 class _Lightning:
     """What does the work under either name of Lightning."""
 
-    def __init__(self, topographic: TopographicLoss, *, log: bool) -> None:
+    def __init__(self, topographic: TopographicLoss, *, log: bool, every: int) -> None:
         super().__init__()
-        self.topographic, self.log = topographic, log
+        self.topographic, self.log, self.every = topographic, log, every
         self.value: Tensor | None = None
-        """The loss at the latest step, detached."""
+        """The loss at the latest step that it was added to, detached."""
 
     @property
     def state_key(self) -> str:
@@ -116,20 +118,23 @@ class _Lightning:
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         still_scaled = scaler is not None and hasattr(optimizer, "_step_supports_amp_scaling")
         scale = scaler.get_scale() if scaler is not None and still_scaled else 1.0
-        self.value = self.topographic.add_gradient(pl_module, scale)
+        added = self.topographic.add_gradient(pl_module, scale, self.every)
         self.topographic.advance()
+        if added is None:
+            return
+        self.value = added
         if self.log:
-            pl_module.log("topographic_loss", self.value)
+            pl_module.log("topographic_loss", added)
 
 
 class _Transformers:
     """What does the work in Hugging Face's Trainer."""
 
-    def __init__(self, topographic: TopographicLoss) -> None:
+    def __init__(self, topographic: TopographicLoss, *, every: int) -> None:
         super().__init__()
-        self.topographic = topographic
+        self.topographic, self.every = topographic, every
         self.value: Tensor | None = None
-        """The loss at the latest step, detached."""
+        """The loss at the latest step that it was added to, detached."""
 
     def on_train_begin(
         self, args: Any, state: Any, _: Any, *, model: nn.Module, optimizer: Any, **__: Any
@@ -146,7 +151,8 @@ class _Transformers:
         """Gradients are cleared: begin with the loss's own, to which the passes add theirs."""
         scaler = getattr(optimizer, "scaler", None)
         scale = 1.0 if scaler is None else scaler.get_scale()
-        self.value = self.topographic.add_gradient(model, scale)
+        added = self.topographic.add_gradient(model, scale, self.every)
+        self.value = self.value if added is None else added
 
     def on_optimizer_step(self, *_: Any, **__: Any) -> None:
         """Count the step."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torchprobe_topography import Ramp, TopographicLoss, attach
 
-from torchprobe.errors import AttachError
+from torchprobe.errors import AttachError, SettingError
 
 STEPS = 10
 
@@ -139,6 +139,23 @@ def test_clipping_before_the_step_takes_the_term_along_when_it_was_added_by_hand
         return model
 
     same(trained(by_hand=False), trained(by_hand=True))
+
+
+def test_it_can_be_added_at_some_steps_only_and_the_stronger():
+    model, expected, loss = net(), net(), topographic()
+    optimizers = [torch.optim.SGD(each.parameters(), 0.1) for each in (model, expected)]
+    with attach(topographic(), model, optimizers[0], every=3):
+        for step, (x, y) in enumerate(data()):
+            for each, optimizer in zip((model, expected), optimizers, strict=True):
+                optimizer.zero_grad()
+                value = nn.functional.cross_entropy(each(x[0]), y[0])
+                if each is expected and step % 3 == 0:
+                    value = value + 3 * loss(each)
+                value.backward()
+                optimizer.step()
+    same(model, expected)
+    with pytest.raises(SettingError, match="every=0"):
+        loss.add_gradient(model, every=0)
 
 
 def test_removing_leaves_the_optimizer_as_it_was():
