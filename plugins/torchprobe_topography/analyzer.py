@@ -141,6 +141,9 @@ class Topography(Analyzer):
         notes = [] if comparable else ["maps are not measured: one class or unit, or NaN in it"]
         layout = self._layout(responses, notes, comparable=comparable)
         maps = layout.lay(responses)
+        trust: dict[str, Any] = {}
+        if not math.isnan(layout.trust[1]):
+            trust["trust_cells"] = Field("", layout.trust[1], range=(0, 1))
         return self.result(
             coords={"class": self.class_names(self.means.groups)},
             notes=notes,
@@ -151,7 +154,7 @@ class Topography(Analyzer):
             smoothed=("class row column", smoothed(maps, self.size)),
             **self._regions(maps, notes),
             **self._measures(responses[:, layout.order], layout.grid, comparable=comparable),
-            **({} if math.isnan(layout.trust[1]) else {"trust_cells": _share(layout.trust[1])}),
+            **trust,
         )
 
     def _layout(self, responses: Array, notes: list[str], *, comparable: bool) -> Arrangement:
@@ -287,7 +290,3 @@ def _region(grid_map: Array, size: int, by: By) -> tuple[int, int, float]:
 def _mean(values: Array) -> float:
     defined = values[np.isfinite(values)]
     return float(defined.mean()) if len(defined) else math.nan
-
-
-def _share(value: float) -> Field:
-    return Field("", value, range=(0, 1))

@@ -167,7 +167,8 @@ def _graph(directions: Array, _: int, __: dict[str, Any]) -> Array:
     nearest = np.argsort(distances, 1, kind="stable")[:, 1 : _NEIGHBOURS + 1]
     graph = minimum_spanning_tree(distances).toarray() > 0
     np.put_along_axis(graph, nearest, values=True, axis=1)
-    _values, vectors = np.linalg.eigh(laplacian((graph | graph.T).astype(np.float64), normed=True))
+    edges = (graph | graph.T).astype(np.float64)
+    _values, vectors = np.linalg.eigh(np.asarray(laplacian(edges, normed=True), dtype=np.float64))
     points = vectors[:, 1:3]
     return np.asarray(points * np.sign(points[np.abs(points).argmax(0), [0, 1]]))
 
@@ -175,8 +176,9 @@ def _graph(directions: Array, _: int, __: dict[str, Any]) -> Array:
 def _tsne(directions: Array, seed: int, options: dict[str, Any]) -> Array:
     from sklearn.manifold import TSNE
 
-    chosen = {"perplexity": min(30.0, (len(directions) - 1) / 3), "init": _pca(directions, 0, {})}
-    chosen["init"] = 1e-4 * chosen["init"] / max(chosen["init"][:, 0].std(), 1e-30)
+    start = _pca(directions, 0, {})
+    start *= 1e-4 / max(float(start[:, 0].std()), 1e-30)  # as scikit-learn scales its own
+    chosen = {"perplexity": min(30.0, (len(directions) - 1) / 3), "init": start}
     return np.asarray(TSNE(random_state=seed, **{**chosen, **options}).fit_transform(directions))
 
 

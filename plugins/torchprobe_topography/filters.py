@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -158,5 +158,6 @@ def parameters_of(filters: Filters) -> list[Tensor]:
     if filters.weight.is_leaf:
         found = [filters.weight]
     else:
-        found = list(filters.module.parametrizations[filters.attribute].parameters())
+        parametrizations: Any = filters.module.parametrizations
+        found = list(parametrizations[filters.attribute].parameters())
     return [each for each in found if each.requires_grad]

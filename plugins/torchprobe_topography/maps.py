@@ -157,7 +157,7 @@ def _peaks(grid: Array) -> NDArray[np.bool_]:
     high = (filled == maximum_filter(filled, footprint=_EVERYWHERE)) & there
     plateaus = _same_height(filled)
     high &= ~np.isin(plateaus, plateaus[there & ~high])  # a plateau with a way up
-    peaks = np.zeros_like(high)
+    peaks: NDArray[np.bool_] = np.zeros(grid.shape, dtype=bool)
     if high.sum() < there.sum():
         cells = np.flatnonzero(high)
         peaks.ravel()[cells[np.unique(plateaus.ravel()[cells], return_index=True)[1]]] = True
@@ -173,7 +173,8 @@ def _same_height(filled: Array) -> NDArray[np.int64]:
     same = height[pairs.first] == height[pairs.second]
     edges = np.ones(same.sum()), (pairs.first[same], pairs.second[same])
     graph = coo_array(edges, shape=(filled.size, filled.size))
-    return np.asarray(connected_components(graph, directed=False)[1]).reshape(filled.shape)
+    found = np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+    return found.reshape(filled.shape)
 
 
 def _maps(values: ArrayLike) -> tuple[Array, Array]:

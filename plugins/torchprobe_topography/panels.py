@@ -98,7 +98,7 @@ def bar_of(figure: Figure, image: AxesImage, axes: list[Axes], label: str) -> No
     width = figure.get_size_inches()[0]
     place = (right + 0.12 / width, first.y0, 0.1 / width, first.height)
     bar = figure.colorbar(image, cax=figure.add_axes(place))
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7.5, length=2)
     bar.locator = _ticks()
     bar.update_ticks()
@@ -117,7 +117,8 @@ def draw_points(axes: Axes, points: Array, values: Array, limit: float, title: s
             triangles, np.clip(values, -limit, limit), levels=levels, extend="both", **colours
         )
     dots = axes.scatter(
-        *points.T,
+        points[:, 0],
+        points[:, 1],
         c=values,
         s=7,
         vmin=-limit,

@@ -37,7 +37,7 @@ __all__ = [
     "maps_of",
 ]
 
-_KINDS = ("grid", "smoothed", "interpolated")
+_KINDS: tuple[Kind, ...] = ("grid", "smoothed", "interpolated")
 _MOST = 40  # maps of one figure; more are too small to read
 
 

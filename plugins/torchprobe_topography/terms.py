@@ -118,5 +118,5 @@ def _overall(units: Tensor) -> Tensor:
     wide = units if units.dtype == torch.float64 else units.float()
     alive = wide.detach().norm(dim=1, keepdim=True) >= SMALLEST  # the others have no direction
     directions = functional.normalize(wide, dim=1, eps=SMALLEST) * alive
-    together = directions.sum(0).square().sum() - directions.square().sum()
+    together: Tensor = directions.sum(0).square().sum() - directions.square().sum()
     return together / (len(units) - 1)
