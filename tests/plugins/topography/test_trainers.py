@@ -40,6 +40,7 @@ def same(one, two):
 
 
 def imported(name):
+    pytest.importorskip(name.split(".")[0], exc_type=ImportError)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return importlib.import_module(name)
