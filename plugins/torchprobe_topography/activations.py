@@ -60,8 +60,10 @@ class Watch:
 
     def _keeper(self, name: str) -> Any:
         def keep(module: nn.Module, _: object, output: object) -> None:
-            if module.training and torch.is_grad_enabled():
-                tensor = next(each.tensor for each in leaves(output) if each.tensor is not None)
+            if not (module.training and torch.is_grad_enabled()):
+                return
+            tensor = next((each.tensor for each in leaves(output) if each.tensor is not None), None)
+            if tensor is not None:
                 self._seen.setdefault(name, []).append(self._units(name, module, tensor))
 
         return keep
