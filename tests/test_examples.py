@@ -3,6 +3,7 @@
 import functools
 import importlib
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def loaded(name):
     spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look themselves up
     spec.loader.exec_module(module)
     return module
 
@@ -49,3 +51,16 @@ def test_a_recogniser_s_profiles_end_in_a_report(tmp_path, monkeypatch, capsys):
     assert demo.results["grapheme_gradnap"].groupings == ("grapheme", "phoneme")
     assert "character error" in capsys.readouterr().out
     assert "SYNTHETIC" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_topographic_training_compares_networks_with_and_without_the_loss(tmp_path, capsys):
+    pytest.importorskip("espeakng_loader")
+    from torchprobe_speech import CorpusSettings, FrameTraining
+
+    corpus = CorpusSettings(train=12, validation=4, test=4, voices=2, heldout_voices=1)
+    how = FrameTraining(epochs=1, batch_size=32)
+    plain, topographic = loaded("topographic_training").main(tmp_path, 1, 0.1, corpus, how)
+    assert topographic.neighbours.mean() > plain.neighbours.mean() + 0.1
+    assert "cosine of neighbours" in capsys.readouterr().out
+    assert (tmp_path / "maps.gif").exists()
+    assert "Topography" in (tmp_path / "report.html").read_text()

@@ -1,5 +1,6 @@
 """Training the phoneme networks on frames."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +49,7 @@ def train_phonemes(
     settings: FrameTraining | None = None,
     *,
     validation: FrameDataset | None = None,
+    regulariser: Callable[[nn.Module], Tensor] | None = None,
     progress: bool | None = None,
 ) -> list[float]:
     """Trains a network of frames in place and leaves it in eval mode.
@@ -60,6 +62,7 @@ def train_phonemes(
         data: What to train with; frames labelled -1 are left out.
         settings: How; by default as in the demo.
         validation: Where given, its accuracy is measured after each epoch.
+        regulariser: From the network to a loss of its own, which is added to that of each step.
         progress: Whether to show a bar; None shows it in a terminal.
 
     Returns:
@@ -80,11 +83,15 @@ def train_phonemes(
         history.append(frame_accuracy(model, validation))
         return f"validation accuracy {history[-1]:.3f}"
 
+    def loss_of(batch: tuple[Tensor, Tensor]) -> Tensor:
+        loss = functional.cross_entropy(model(batch[0]), batch[1])
+        return loss if regulariser is None else loss + regulariser(model)
+
     train(
         model,
         torch.optim.Adam(model.parameters()),
         labelled.batches(settings.batch_size, shuffle=True, seed=settings.seed, whole=True),
-        lambda batch: functional.cross_entropy(model(batch[0]), batch[1]),
+        loss_of,
         epochs=settings.epochs,
         peak_rate=settings.peak_rate,
         seed=settings.seed,

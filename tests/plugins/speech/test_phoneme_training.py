@@ -47,6 +47,16 @@ def test_training_is_reproducible_also_with_dropout_and_leaves_the_global_state(
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_regulariser_is_part_of_every_step_s_loss(data):
+    def decay(net):
+        return 10 * net.output.weight.square().sum()
+
+    plain, decayed = small_net(), small_net()
+    train_phonemes(plain, data, FrameTraining(3, 32, 1e-2))
+    train_phonemes(decayed, data, FrameTraining(3, 32, 1e-2), regulariser=decay)
+    assert decay(decayed) < decay(plain) / 4
+
+
 def test_frames_without_label_count_for_nothing(data):
     net, same = small_net(), small_net()
     labelled = data.select(data.labels >= 0)

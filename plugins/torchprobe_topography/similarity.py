@@ -1,0 +1,128 @@
+"""How alike neighbours are, and the gradient of that, at the cost of reading the weights twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from torchprobe_topography.table import Table
+
+if TYPE_CHECKING:
+    from torchprobe_topography.neighbourhood import Pairs
+
+__all__ = ["Similarity", "neighbour_similarity"]
+
+SMALLEST = 1e-8
+"""Norms are clamped here; a filter below it has no direction and gets no gradient."""
+
+
+def neighbour_similarity(filters: Tensor, similarity: Similarity) -> Tensor:
+    """Weighted sum of the cosines of neighbours: Σ_c Σ_{j ∈ N(c)} ω_cj cos(w_c, w_j).
+
+    Args:
+        filters: [unit, feature].
+        similarity: of their grid.
+
+    Returns:
+        A scalar, in float64 if the filters are and in float32 otherwise; once differentiable.
+    """
+    total: Tensor = _Similarity.apply(filters, similarity)[0]  # type: ignore[no-untyped-call]
+    return total
+
+
+class Similarity:
+    """The pairs of a grid, ready to be weighed on any device.
+
+    With the Gram matrix G of the filters at the pairs, cos = G_ij / sqrt(G_ii G_jj), and the
+    gradient of the weighted sum is another sparse matrix times the filters. So both are one pass
+    over the filters; no cosine is computed that does not count, nothing of the filters' size is
+    stored.
+    """
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        self._tables: dict[tuple[torch.device, torch.dtype], Table] = {}
+
+    def table(self, filters: Tensor) -> Table:
+        """The pairs where the filters are, in their precision."""
+        key = filters.device, filters.dtype
+        if key not in self._tables:
+            self._tables[key] = Table(self.pairs, *key)
+        return self._tables[key]
+
+    def cosines(self, filters: Tensor) -> Cosines:
+        """The cosines of all pairs; filters [unit, feature], in float32 or float64."""
+        table = self.table(filters)
+        with torch.autocast(filters.device.type, enabled=False):
+            return Cosines(table, table.gram(filters))
+
+
+class Cosines:
+    """Cosines of neighbours, and what their gradient needs.
+
+    Args:
+        table: the pairs.
+        gram: products of units with themselves and of pairs, as the table gives them.
+    """
+
+    def __init__(self, table: Table, gram: Tensor) -> None:
+        self.table, self.gram = table, gram
+        squares = gram[: table.units]
+        self.alive = squares >= SMALLEST**2
+        """Whether a unit's norm is not below the smallest: bool [unit]."""
+        self.inverse = squares.clamp(min=SMALLEST**2).rsqrt()
+        """1 / norm: [unit]."""
+        self._both = self.inverse[table.first] * self.inverse[table.second]
+        self.values = gram[table.units :] * self._both
+        """The cosines: [pair], −1..1."""
+
+    @property
+    def total(self) -> Tensor:
+        """Their weighted sum, a scalar."""
+        return (self.values * self.table.weight).sum()
+
+    def coefficients(self, scale: Tensor | float) -> tuple[Tensor, Tensor]:
+        """The gradient as a sparse matrix: its diagonal [unit], and off it [pair], of either side.
+
+        ∂/∂w_c Σ ω cos = Σ_j (ω_cj + ω_jc) (w_j / |w_c||w_j| − cos_cj w_c / |w_c|²).
+        """
+        table = self.table
+        shared = table.weight * self.values
+        towards = torch.zeros_like(self.inverse)
+        towards.index_add_(0, table.first, shared).index_add_(0, table.second, shared)
+        across = table.weight * self._both
+        return -towards * self.inverse.square() * self.alive * scale, across * scale
+
+    def add_gradient_(self, gradient: Tensor, filters: Tensor, scale: Tensor | float) -> None:
+        """Add ``scale`` times the gradient of `total` to ``gradient`` [unit, feature]."""
+        with torch.autocast(filters.device.type, enabled=False):
+            self.table.add_product_(gradient, filters, *self.coefficients(scale), self.alive)
+
+
+class _Similarity(torch.autograd.Function):
+    @staticmethod
+    def forward(filters: Tensor, similarity: Similarity) -> tuple[Tensor, Tensor]:
+        found = similarity.cosines(_widened(filters))
+        return found.total, found.gram
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        filters, ctx.similarity = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(filters, output[1])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        filters, gram = ctx.saved_tensors
+        wide = _widened(filters)
+        found = torch.zeros_like(wide)
+        Cosines(ctx.similarity.table(wide), gram).add_gradient_(found, wide, gradient)
+        return found.to(filters.dtype), None
+
+
+def _widened(filters: Tensor) -> Tensor:
+    """Half precision sums of a thousand products are good for two digits."""
+    return filters if filters.dtype in (torch.float32, torch.float64) else filters.float()
