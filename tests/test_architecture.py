@@ -20,7 +20,7 @@ FLOORS = [
     "fields result results comparison archive layer batch network analyzer labels groupings",
     "objective hookspecs registry discovery plugins selection layouts",
     "loading coverage gradients sensitivity waiting hooks receptive_fields turns forks stream",
-    "state compute configured probe layer_table optimal_input",
+    "state distributed merging compute configured probe layer_table optimal_input",
     "callbacks plotting report",
     "testing cli __main__",
 ]

@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 
-from torchprobe import compat, state
+from torchprobe import compat, distributed, state
 from torchprobe.compute import compute, joined
 from torchprobe.configured import configured
-from torchprobe.errors import AttachError, CompileError, EmptyStateError, SettingError
+from torchprobe.errors import (
+    AttachError,
+    CompileError,
+    EmptyStateError,
+    MergeError,
+    SettingError,
+)
 from torchprobe.groupings import OfLayer
 from torchprobe.hooks import HookManager
 from torchprobe.labels import ClassNames, Labels
 from torchprobe.layouts import Layouts
 from torchprobe.loading import Batch, device_of, eval_mode, moved, unpack
 from torchprobe.matching import Rules
+from torchprobe.merging import hand_over, merged, take_over
 from torchprobe.naming import canonical_names, input_name, root_name
 from torchprobe.objective import Objective
 from torchprobe.options import Options
@@ -34,7 +41,7 @@ from torchprobe.turns import Turns
 from torchprobe.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
     from types import TracebackType
 
     from torch import nn
@@ -42,8 +49,11 @@ if TYPE_CHECKING:
     from torchprobe.axes import Axes
     from torchprobe.configured import AnalyzerLike
     from torchprobe.coverage import Coverage
+    from torchprobe.distributed import Team
+    from torchprobe.forks import Key
     from torchprobe.groupings import Grouping
     from torchprobe.layer import Layer
+    from torchprobe.merging import Merged
     from torchprobe.objective import ObjectiveLike
     from torchprobe.receptive_fields import Stated
     from torchprobe.results import Results
@@ -100,6 +110,13 @@ class Probe:
         objective: what gradients are taken of, for analyzers that read them: the "predicted"
             class's score, that of the "label", the number of a class, a function of (outputs,
             labels) such as a loss, or an `Objective`, which says where the classes are.
+        distributed: under ``torch.distributed`` every process gathers its part, and `results` (as
+            well as the end of each pass, where an analyzer needs it) merges them: "auto". With
+            False each process keeps to itself, as it must where the processes hold parts of one
+            model and see the same data (tensor or pipeline parallelism).
+        distributed_timeout: seconds that a process waits for another to come to a merge. It must be
+            longer than the fastest may be ahead of the slowest, and is what you wait for an error
+            when one was killed.
 
     Raises:
         LayerNotFoundError: a layer or analyzer does not exist; says what it may have meant.
@@ -136,6 +153,8 @@ class Probe:
         compile: str = "error",  # noqa: A002 - the field's word
         memory_budget: int | None = None,
         objective: ObjectiveLike = "predicted",
+        distributed: Literal["auto", False] = "auto",
+        distributed_timeout: float = 300.0,
     ) -> None:
         self.model = model
         self.selection = select(model, layers)
@@ -144,7 +163,17 @@ class Probe:
         self._axes, self._groupings = dict(axes or {}), dict(groupings or {})
         self._class_names = _class_names(class_names)
         aim = Objective.parse(objective)
-        self._options = Options(calls, max_calls, nonfinite, on_error, compile, memory_budget, aim)
+        self._options = Options(
+            calls,
+            max_calls,
+            nonfinite,
+            on_error,
+            compile,
+            memory_budget,
+            aim,
+            distributed,
+            distributed_timeout,
+        )
         self._modules = canonical_names(model)
         places = _places(labels_at, self._groupings)
         computed = frozenset(self._groupings)
@@ -183,7 +212,16 @@ class Probe:
         stream.class_names = names
         stream.lenient = self._lenient
         stream.book = self._book
+        team = self._team
+        stream.ids = SampleIds(team.rank, team.size) if team else SampleIds()
         return stream
+
+    @property
+    def _team(self) -> Team | None:
+        """The processes to merge with; None where this one is alone."""
+        if self._options.distributed != "auto":
+            return None
+        return distributed.team(self._options.distributed_timeout)
 
     @property
     def attached(self) -> bool:
@@ -301,17 +339,42 @@ class Probe:
         self._enter_phase(self._phase[0], self._phase[1] + 1)
 
     def _enter_phase(self, split: str, number: int) -> None:
-        self._end_phase()
+        if self._phase != (split, number):
+            self._conclude_phase()
         self._phase = (split, number)
         self._stream.number = number
+        self._stream.ids.enter(split)
 
-    def _end_phase(self, phase: tuple[str, int] | None = None) -> None:
-        """Tell the analyzers that a pass over a split is complete, by default the current one."""
-        phase = phase or self._phase
+    def _conclude_phase(self) -> None:
+        """The current pass is complete: analyzers that find something in it do so now.
+
+        With several processes they find it in what all have seen. All know that from then on, but
+        the first alone holds it, so that nothing is counted twice when they merge again.
+        """
+        team = self._team if any(each.finds for each in self.analyzers.values()) else None
+        if team is not None:
+            found = self._merged(team)
+            new = take_over(self._stream, found.stream, self._devices)
+            for phase in found.phases:
+                self._end_phase(self._stream, phase, new)
+        self._end_phase(self._stream, self._phase)
+        if self._phase not in self._phases:
+            self._phases.append(self._phase)
+        if team is not None and team.rank > 0:
+            hand_over(self._stream)
+
+    def _end_phase(
+        self, stream: Stream, phase: tuple[str, int], only: Container[Key] | None = None
+    ) -> None:
+        """Tell the analyzers of a stream that a pass is complete; maybe some of them only."""
         with Sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
-            self._stream.forks.end_phase(phase)
-        if phase not in self._phases:
-            self._phases.append(phase)
+            stream.forks.end_phase(phase, only)
+
+    def _merged(self, team: Team) -> Merged:
+        """What all processes have seen."""
+        model = self._modules[root_name(self.model)]
+        known = self._stream.forks.forks
+        return merged(team, self.state_dict(), self._new_stream(), model, known)
 
     def run(
         self,
@@ -422,12 +485,19 @@ class Probe:
 
     # -- saving
 
-    def state_dict(self) -> State:
+    def state_dict(self, *, merged: bool = False) -> State:
         """All that was seen, as tensors and plain values: a copy to save, send or resume from.
 
         `torch.save` keeps it and ``torch.load(..., weights_only=True)`` reads it. It holds the
         accumulators of every analyzer, layer and grouping, the layers met, coverage, names of
         labels, and how far the run is; nothing of the model.
+
+        Args:
+            merged: what all processes have seen, where there are several, which must all ask for
+                it; by default only what this one has.
+
+        Raises:
+            MergeError, DistributedError: the processes cannot be merged, or one has gone.
 
         Example:
             >>> import torch, torchprobe as tp
@@ -441,19 +511,26 @@ class Probe:
             >>> copy.results() == probe.results()
             True
         """
+        team = self._team
+        stream = self._merged(team).stream if merged and team else self._stream
         return {
             "schema": SCHEMA,
             "torchprobe": __version__,
             "probe": self._described(),
+            "part": [team.rank, team.size] if team and not merged else None,
             "phase": [*self._phase],
             "phases": [[*phase] for phase in self._phases],
             "ids": self._stream.ids.state(),
             "finished": state.pack_results(self._finished),
-            **state.dump(self._stream),
+            **state.dump(stream),
+            "turns": self._stream.forks.turns.state(),
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Replace all that was seen by a state from `state_dict`, and go on from there.
+
+        With several processes each loads its own part, or all load the same merged state, which
+        the first process then holds for all.
 
         Args:
             saved: of a probe made with the same model, layers, analyzers and options; weights are
@@ -461,16 +538,22 @@ class Probe:
 
         Raises:
             AttachError: the probe is attached.
-            MergeError: the state is of a probe that was made otherwise, or of another version;
-                says what differs. What was seen before is kept.
+            MergeError: the state is of a probe that was made otherwise, of another version, or
+                the part of another process; says what differs. What was seen before is kept.
         """
         if self.attached:
             raise AttachError("detach the probe before loading a state into it")
         stream = self._new_stream()
         state.check(saved, self._described(), "the saved state")
+        team = self._team
+        if team is not None and saved["part"] not in (None, [team.rank, team.size]):
+            raise MergeError(
+                f"the saved state is the part of process {saved['part'][0]} of {saved['part'][1]}, "
+                f"this is process {team.rank} of {team.size}; save with state_dict(merged=True)"
+            )
         here = {**saved, "layers": [state.placed(each, self._devices) for each in saved["layers"]]}
         with Sandbox(torch.device("cpu")):
-            state.meet(stream, here, self._modules[root_name(self.model)], "the saved state")
+            state.meet(stream, {"the saved state": here}, self._modules[root_name(self.model)])
             state.fill(stream, here)
         stream.ids = SampleIds.from_state(saved["ids"])
         stream.forks.turns = Turns.from_state(saved["turns"])
@@ -478,9 +561,11 @@ class Probe:
         self._stream, self._finished = stream, state.unpack_results(saved["finished"])
         self._phase = (saved["phase"][0], saved["phase"][1])
         stream.number = self._phase[1]
-        self._phases = []
-        for split, number in saved["phases"]:
-            self._end_phase((split, number))
+        self._phases = [(split, number) for split, number in saved["phases"]]
+        for phase in self._phases:
+            self._end_phase(stream, phase)
+        if team is not None and team.rank > 0 and saved["part"] is None:
+            hand_over(stream)
 
     @property
     def _devices(self) -> list[torch.device]:
@@ -524,7 +609,9 @@ class Probe:
         """
         turns, parts = self._stream.forks.turns, list(self._finished)
         unreached = turns.waiting
-        if self._nothing_seen and parts:  # interrupted before this turn had begun
+        if (
+            self._nothing_seen and parts and self._team is None
+        ):  # interrupted before this turn had begun
             unreached += sorted(turns.now or ())
         else:
             parts.append(self._found())
@@ -535,13 +622,20 @@ class Probe:
         return self._stream.discovering and not self._stream.layers
 
     def _found(self) -> Results:
-        """The results of the layers whose turn it is."""
-        if self._nothing_seen:
-            raise EmptyStateError(_told_nothing(self.coverage))
-        self._end_phase()
+        """The results of the layers whose turn it is, of all processes."""
+        stream, phase, phases = self._stream, self._phase, self._phases
+        team = self._team
+        if team is not None:
+            found = self._merged(team)
+            stream, phase, phases = found.stream, found.phase, found.phases
+            for each in phases:
+                self._end_phase(stream, each, found.new)
+        if stream.discovering and not stream.layers:
+            raise EmptyStateError(_told_nothing(stream.coverage))
+        self._end_phase(stream, phase)
         with Sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
             alone = not self._finished and not self._stream.forks.turns.later
-            return compute(self._stream, self._phases, alone=alone)
+            return compute(stream, dict.fromkeys([*phases, phase]), alone=alone)
 
     def __repr__(self) -> str:
         layers = len(self.selection.modules) + bool(self.selection.input)
