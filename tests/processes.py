@@ -23,7 +23,7 @@ class Processes:
         self.pipes, self.workers = [], []
         for rank in range(size):
             ours, theirs = context.Pipe()
-            worker = context.Process(target=_work, args=(rank, size, port, theirs), daemon=True)
+            worker = context.Process(target=_work, args=(rank, size, port, theirs))
             worker.start()
             theirs.close()  # else nobody would notice that it died
             self.pipes.append(ours)

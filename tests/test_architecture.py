@@ -20,7 +20,8 @@ FLOORS = [
     "fields result results comparison archive layer batch network analyzer labels groupings",
     "objective hookspecs registry discovery plugins selection layouts",
     "loading coverage gradients sensitivity waiting hooks receptive_fields turns forks stream",
-    "state distributed merging compute configured probe layer_table optimal_input",
+    "state distributed merging portions checkpoint course",
+    "compute configured probe layer_table optimal_input",
     "callbacks plotting report",
     "testing cli __main__",
 ]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 
 import numpy as np
 import pytest
 import torch
 from processes import Processes
 from torch import nn
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset
 
 import torchprobe as tp
 from torchprobe import Analyzer
 from torchprobe.accumulators import BoundedSample, GroupMeans, Mean, Moments
-from torchprobe.errors import DistributedError, EmptyStateError, MergeError, TorchprobeWarning
+from torchprobe.errors import DistributedError, EmptyStateError, MergeError, SettingError
 
 
 class Means(Analyzer):
@@ -52,7 +52,9 @@ class Spread(Analyzer):
         self.sample.update(batch.rows(), batch.row_ids)
 
     def compute(self):
-        return self.result(variance=("channel", self.moments.variance()), ids=("item", self.sample.ids))
+        return self.result(
+            variance=("channel", self.moments.variance()), ids=("item", self.sample.ids)
+        )
 
 
 class Above(Analyzer):
@@ -140,14 +142,14 @@ def succeed(answers):
     return answers
 
 
-def alike(one, two, ids=True):
+def alike(one, two, ids=True, calls=True):
     assert [*one] == [*two]
     for analyzer in one:
         assert {*one[analyzer]} == {*two[analyzer]}
         for key, result in one[analyzer].items():
             other = two[analyzer][key]
             assert result.coords == other.coords
-            for what in ("samples", "rows", "calls", "forwards"):
+            for what in ("samples", "rows", *(("calls", "forwards") if calls else ())):
                 assert result.provenance[what] == other.provenance[what]
             for name, field in result.fields.items():
                 if name != "ids" or ids:
@@ -211,7 +213,7 @@ def other_branches(rank):
 def test_layers_that_only_some_have_met_are_all_there(two):
     first, second = succeed(two.run(other_branches))
     assert first == second
-    assert {layer for layer in first["spread"]} == {"plus", "minus"}
+    assert set(first["spread"]) == {"plus", "minus"}
     assert first["spread"]["plus"].provenance["samples"] == 2
 
 
@@ -229,6 +231,165 @@ def test_the_order_of_layers_does_not_mix_them_up(two):
     assert first == second
     widths = {layer: result.variance.shape for layer, result in first["spread"].items()}
     assert widths == {"minus": (5,), "plus": (4,)}
+
+
+# -- runs over a loader
+
+
+class Rows(Dataset):
+    """Samples and labels by index."""
+
+    def __init__(self, n=23):
+        self.n = n
+        self.values = torch.randn(
+            n, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+        )
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, at):
+        return self.values[at], at % 3
+
+
+def whole_run(loader, analyzers=ALL, **options):
+    return tp.Probe(net(), "*", list(analyzers)).run(loader(), **options)
+
+
+def run_share(rank, loader, analyzers=ALL, options=None):
+    return tp.Probe(net(), "*", list(analyzers)).run(loader(), **(options or {}))
+
+
+def plain():
+    return DataLoader(Rows(), batch_size=3)
+
+
+def with_workers():
+    return DataLoader(Rows(), batch_size=3, num_workers=1)
+
+
+def shuffled():
+    return DataLoader(Rows(), batch_size=3, shuffle=True)
+
+
+def of_batches():
+    return data(9)
+
+
+def one_batch():
+    return data(1)
+
+
+def streamed():
+    return DataLoader(Stream(), batch_size=3)
+
+
+class Stream(IterableDataset):
+    """The same samples without an index."""
+
+    def __iter__(self):
+        return iter([Rows()[at] for at in range(23)])
+
+
+@pytest.mark.parametrize("loader", [plain, with_workers, shuffled, of_batches, one_batch, streamed])
+def test_a_run_of_two_processes_equals_that_of_one(two, loader):
+    first, second = succeed(two.run(run_share, loader))
+    assert first == second
+    assert alike(whole_run(loader), first, ids=loader is not shuffled)
+
+
+def test_batches_that_are_counted_are_those_of_all_processes(two):
+    first, second = succeed(two.run(run_share, of_batches, ALL, {"max_batches": 5}))
+    assert first == second
+    assert alike(whole_run(of_batches, max_batches=5), first)
+
+
+def sampled(rank, shuffle, drop_last):
+    sampler = DistributedSampler(Rows(), 2, rank, shuffle=shuffle, drop_last=drop_last)
+    loader = DataLoader(Rows(), batch_size=4, sampler=sampler)
+    return tp.Probe(net(), "*", list(ALL)).run(loader)
+
+
+@pytest.mark.parametrize("shuffle", [False, True], ids=["in order", "shuffled"])
+def test_samples_that_a_distributed_sampler_repeats_count_once(two, shuffle):
+    first, second = succeed(two.run(sampled, shuffle, False))
+    assert first == second
+    assert alike(whole_run(plain), first, calls=False)
+    assert first["means"]["0"].provenance["samples"] == 23
+
+
+def own_parts(rank):
+    return tp.Probe(net(), "*", list(ALL)).run(data(9)[rank::2], shard=False)
+
+
+def test_parts_that_are_divided_already_are_added_up(two):
+    first, second = succeed(two.run(own_parts))
+    assert first == second
+    assert alike(whole_run(of_batches), first, ids=False)
+
+
+def divided_twice(rank):
+    return tp.Probe(net(), "*", list(ALL)).run(data(8)[rank::2])
+
+
+def test_loaders_that_differ_are_not_divided_again(two):
+    for answer in two.run(divided_twice):
+        assert isinstance(answer, SettingError)
+        assert "shard=False" in str(answer)
+
+
+def real_analyzers(rank):
+    probe = tp.Probe(
+        net(), "*", [tp.analyzer("lda", sample=10), "linear_probe", "class_selectivity"]
+    )
+    return probe.run(many(), score=many())
+
+
+def many():
+    return DataLoader(Rows(120), batch_size=7)
+
+
+def test_analyzers_that_find_something_in_a_pass_find_it_in_all_data(two):
+    expected = real_analyzers(0)
+    first, second = succeed(two.run(real_analyzers))
+    assert first == second
+    assert alike(expected, first)
+
+
+def in_turns(rank, loader):
+    return tp.Probe(net(), "*", [Above], memory_budget=200).run(loader())
+
+
+@pytest.mark.parametrize("loader", [of_batches, one_batch])
+def test_layers_take_the_same_turns_everywhere(two, loader):
+    first, second = succeed(two.run(in_turns, loader))
+    assert first == second
+    assert first.provenance["turns"] > 1
+    assert alike(in_turns(0, loader), first)
+
+
+def saved_merged(rank, loads):
+    probe, other = (tp.Probe(net(), "*", [Means, Above]) for _ in range(2))
+    results = probe.run(of_batches())
+    other.load_state_dict(probe.state_dict(merged=True) if loads else probe.state_dict())
+    return results, other.results()
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_states_of_several_processes_go_on(two, merged):
+    for before, after in succeed(two.run(saved_merged, merged)):
+        assert alike(before, after)
+
+
+def another_part(rank):
+    probe = tp.Probe(net(), "*", [Means])
+    probe.load_state_dict({**probe.state_dict(), "part": [1 - rank, 2]})
+
+
+def test_the_part_of_another_process_is_refused(two):
+    for answer in two.run(another_part):
+        assert isinstance(answer, MergeError)
+        assert "merged=True" in str(answer)
 
 
 # -- what does not fit
@@ -305,7 +466,7 @@ def fails_in_run(rank):
         yield from data(3)
 
     probe = tp.Probe(net(), "*", [Means])
-    return probe.run(loader(), shard=False)
+    return probe.run(loader())
 
 
 def test_an_error_in_one_process_reaches_the_others_at_once(two):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 
 from torchprobe import compat, distributed, state
+from torchprobe.checkpoint import Checkpoint
 from torchprobe.compute import compute, joined
 from torchprobe.configured import configured
+from torchprobe.course import Course
 from torchprobe.errors import (
     AttachError,
     CompileError,
+    DistributedError,
     EmptyStateError,
     MergeError,
     SettingError,
@@ -42,6 +46,7 @@ from torchprobe.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping
+    from os import PathLike
     from types import TracebackType
 
     from torch import nn
@@ -55,6 +60,7 @@ if TYPE_CHECKING:
     from torchprobe.layer import Layer
     from torchprobe.merging import Merged
     from torchprobe.objective import ObjectiveLike
+    from torchprobe.portions import Item
     from torchprobe.receptive_fields import Stated
     from torchprobe.results import Results
     from torchprobe.state import State
@@ -385,6 +391,9 @@ class Probe:
         max_batches: int | None = None,
         progress: bool | None = None,
         unpack: Callable[[Any], Batch] = unpack,
+        shard: bool = True,
+        checkpoint: str | PathLike[str] | None = None,
+        every: int = 100,
         **splits: Iterable[Any],
     ) -> Results:
         """Run the model over a loader in eval mode and compute all results.
@@ -395,48 +404,106 @@ class Probe:
         an error in the loader or model) the error goes on to you, and `results` gives what was
         gathered, marked incomplete.
 
+        Under ``torch.distributed`` every process calls this with the same loaders and gets the same
+        results: those that one process would have. Of each loader every process sees its share of
+        the batches, or what a DistributedSampler gives it, without the samples that this repeats.
+
         Args:
             fit: what the loader yields is understood by `torchprobe.unpack`: inputs, (inputs,
                 labels), a mapping of keyword arguments, or a `torchprobe.Batch`.
             splits: further loaders by name: ``score=test_loader``; ``fit=`` is allowed too.
             device: where inputs go, by default where the model is.
-            max_batches: stop each pass after so many.
+            max_batches: stop each pass after so many, of all processes together.
             progress: show a progress bar; by default if the output is a terminal.
             unpack: turns what the loader yields into a `torchprobe.Batch`.
+            shard: whether several processes share out the loaders; say False where each process's
+                loader yields its own part of the data already.
+            checkpoint: a folder in which to save how far the run is. A run that was killed goes on
+                from there when it is started again in the same way, sees no batch twice and gives
+                the same results; when it is over, what was saved is removed. Each of several
+                processes has a folder in it.
+            every: batches from one save to the next.
 
         Raises:
-            SettingError: no loader, or one that cannot be read as often as an analyzer needs.
+            SettingError: no loader, or one that cannot be read as often as an analyzer needs; the
+                loaders of several processes, or of a run that is resumed, are not the same.
             EmptyStateError: the loaders yielded nothing that was recorded.
+            DistributedError: another process failed, or did not come in time.
         """
         loaders = dict(splits) if fit is None else {"fit": fit, **splits}
         if not loaders:
             raise SettingError("run() needs a loader: probe.run(loader) or run(fit=..., score=...)")
         phases = self._plan(loaders)
+        team = self._team
+        saved = None if checkpoint is None else self._checkpoint(checkpoint, every, team)
+        course = Course(
+            loaders,
+            team=team,
+            shard=shard,
+            most=max_batches,
+            progress=progress,
+            unpack=unpack,
+            checkpoint=saved,
+        )
         self.reset()
+        if team and shard:
+            self._stream.ids = SampleIds()
         again = not any(isinstance(loader, Iterator) for loader in loaders.values())
         self._stream.forks.turns.allowed = again
+        before = course.resume()
+        if before is not None:
+            self.load_state_dict(before)
         where = torch.device(device) if device is not None else device_of(self.model)
         with all_generators_kept(where), eval_mode(self.model), torch.no_grad():
             while phases:
                 with self:
-                    for split, number in phases:
+                    for split, number in course.passes(phases):
                         self._enter_phase(split, number)
-                        told = f"probe {split}{self._stream.forks.turns}"
-                        batches = _limited(loaders[split], max_batches, progress, told)
-                        self._run_phase(batches, split, where, unpack)
+                        self._run_phase(course, split, where)
                 phases = phases if self._next_turn() else []
-        return self.results()
+            results = self.results()
+        if saved is not None:
+            saved.remove()
+        return results
+
+    def _checkpoint(self, folder: str | PathLike[str], every: int, team: Team | None) -> Checkpoint:
+        """Where this process saves its run."""
+        if team is None:
+            return Checkpoint(folder, every, self.model)
+        finding = [name for name, each in self.analyzers.items() if each.finds]
+        if finding:
+            raise SettingError(
+                f"analyzer {finding[0]!r} looks at what all processes have seen in one pass before "
+                "the next, and such a run cannot be saved in parts; run it in one process, or "
+                "without checkpoint="
+            )
+        return Checkpoint(Path(folder) / f"{team.rank}-of-{team.size}", every, self.model)
 
     def _next_turn(self) -> bool:
         """Keep what was found and begin again with the layers that wait, if there are any."""
-        forks = self._stream.forks
-        turns = forks.turns.next()
+        self._agree_on_turns()
+        turns = self._stream.forks.turns.next()
         if turns is None:
             return False
         finished = [*self._finished, self._found()]
         self.reset()
         self._finished, self._stream.forks.turns = finished, turns
         return True
+
+    def _agree_on_turns(self) -> None:
+        """Let all processes take the turns that those have planned that have seen data."""
+        team, forks = self._team, self._stream.forks
+        if team is None:
+            return
+        said = team.exchange(forks.turns.state(), "take turns")
+        planned = [each for each in said if each["later"] or each["now"] is not None]
+        if any(each != planned[0] for each in planned):
+            raise SettingError(
+                "the processes have room for different layers, so that these would not take the "
+                "same turns; say how many bytes each may use: Probe(memory_budget=...)"
+            )
+        if planned:
+            forks.turns = Turns.from_state(planned[0])
 
     def _plan(self, loaders: Mapping[str, Iterable[Any]]) -> list[tuple[str, int]]:
         """The passes to be made: "fit" as often as needed, then every other split once."""
@@ -454,17 +521,11 @@ class Probe:
         first = [("fit", number) for number in range(passes)] if "fit" in loaders else []
         return first + [(split, 0) for split in loaders if split != "fit"]
 
-    def _run_phase(
-        self,
-        batches: Iterable[Any],
-        split: str,
-        device: torch.device,
-        unpack: Callable[[Any], Batch],
-    ) -> None:
-        done = 0
+    def _run_phase(self, course: Course, split: str, device: torch.device) -> None:
+        done, told = course.at.batches, f"probe {split}{self._stream.forks.turns}"
         try:
-            for raw in batches:
-                batch = unpack(raw)
+            for item in course.batches(split, told, self.state_dict):
+                batch = self._numbered(course.unpack(item.raw), item)
                 with self.batch(
                     batch.labels, lengths=batch.lengths, mask=batch.mask, ids=batch.ids, split=split
                 ):
@@ -473,7 +534,21 @@ class Probe:
         except BaseException as error:
             note = f"{split!r} ended after {done} batches: {type(error).__name__}"
             self.coverage.notes.append(note)
+            if course.team is not None and not isinstance(error, DistributedError):
+                course.team.fail(error)
             raise
+
+    def _numbered(self, batch: Batch, item: Item) -> Batch:
+        """A batch whose samples have the numbers that they would have in a single process."""
+        if batch.ids is not None:
+            return batch
+        if item.ids is not None:
+            return replace(
+                batch, ids=torch.tensor(item.ids) + self._stream.ids.enter(self._phase[0])
+            )
+        if item.place is not None:
+            self._stream.ids.seek(*self._phase, item.place)
+        return batch
 
     def _call(self, batch: Batch, device: torch.device) -> None:
         """Call the model, recorded by autograd where gradients are wanted."""
@@ -546,9 +621,10 @@ class Probe:
         stream = self._new_stream()
         state.check(saved, self._described(), "the saved state")
         team = self._team
-        if team is not None and saved["part"] not in (None, [team.rank, team.size]):
+        part = saved["part"] and tuple(saved["part"])
+        if team is not None and part not in (None, (team.rank, team.size)):
             raise MergeError(
-                f"the saved state is the part of process {saved['part'][0]} of {saved['part'][1]}, "
+                f"the saved state is the part of process {part[0]} of {part[1]}, "
                 f"this is process {team.rank} of {team.size}; save with state_dict(merged=True)"
             )
         here = {**saved, "layers": [state.placed(each, self._devices) for each in saved["layers"]]}
@@ -663,26 +739,6 @@ def _class_names(given: Any) -> dict[str, Any]:
     if hasattr(given, "items"):
         return dict(given)
     return {"label": list(given)}
-
-
-def _limited(
-    loader: Iterable[Any], max_batches: int | None, progress: bool | None, told: str
-) -> Iterator[Any]:
-    """At most so many batches, with a progress bar."""
-    from itertools import islice
-
-    from tqdm.auto import tqdm
-
-    total = len(loader) if isinstance(loader, Sized) else None
-    if max_batches is not None:
-        loader = islice(loader, max_batches)
-        total = max_batches if total is None else min(total, max_batches)
-    hidden = None if progress is None else not progress  # None: hidden unless on a terminal
-    # not tqdm(loader): it asks for an iterator once more, and a DataLoader starts its workers twice
-    with tqdm(total=total, desc=told, unit="batch", disable=hidden) as bar:
-        for batch in loader:
-            yield batch
-            bar.update()
 
 
 def _told_nothing(coverage: Coverage) -> str:
