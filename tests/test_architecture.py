@@ -23,7 +23,7 @@ FLOORS = [
     "state distributed merging portions checkpoint course",
     "compute configured probe layer_table optimal_input",
     "callbacks plotting report",
-    "testing cli __main__",
+    "testing launch cli __main__",
 ]
 """The modules of torchprobe from the bottom up; each imports its own floor and those below."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDa
 import torchprobe as tp
 from torchprobe import Analyzer
 from torchprobe.accumulators import BoundedSample, GroupMeans, Mean, Moments
+from torchprobe.cli import main
 from torchprobe.errors import DistributedError, EmptyStateError, MergeError, SettingError
 
 
@@ -368,6 +371,34 @@ def test_layers_take_the_same_turns_everywhere(two, loader):
     assert alike(in_turns(0, loader), first)
 
 
+def stopped_and_gone_on_with(rank, folder, analyzers):
+    class Failing:
+        def __iter__(self):
+            yield from of_batches()[:6]
+            raise KeyError("stop")
+
+        def __len__(self):
+            return 9
+
+    first, second = (tp.Probe(net(), "*", analyzers) for _ in range(2))
+    with pytest.raises((KeyError, DistributedError)):
+        first.run(Failing(), checkpoint=folder, every=1)
+    return second.run(of_batches(), checkpoint=folder, every=1)
+
+
+def test_a_run_of_two_processes_goes_on_where_it_was_stopped(two, tmp_path):
+    first, second = succeed(two.run(stopped_and_gone_on_with, str(tmp_path), [Means, Spread]))
+    assert first == second
+    assert alike(whole_run(of_batches, [Means, Spread]), first)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_run_whose_passes_build_on_each_other_is_not_saved_in_parts(two, tmp_path):
+    for answer in two.run(stopped_and_gone_on_with, str(tmp_path), [Above]):
+        assert isinstance(answer, SettingError)
+        assert "'above'" in str(answer)
+
+
 def saved_merged(rank, loads):
     probe, other = (tp.Probe(net(), "*", [Means, Above]) for _ in range(2))
     results = probe.run(of_batches())
@@ -390,6 +421,74 @@ def test_the_part_of_another_process_is_refused(two):
     for answer in two.run(another_part):
         assert isinstance(answer, MergeError)
         assert "merged=True" in str(answer)
+
+
+# -- models in the wrappers of torch
+
+
+def wrapped(rank, how):
+    model = net()
+    if how == "DDP":
+        model = nn.parallel.DistributedDataParallel(model)
+    if how == "FSDP2":
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = init_device_mesh("cpu", (2,))
+        for layer in model[0], model[2], model:
+            fully_shard(layer, mesh=mesh)
+    return tp.Probe(model, "*", [Means, Spread]).run(plain(), max_batches=6)
+
+
+@pytest.mark.parametrize("how", ["DDP", "FSDP2"])
+def test_wrapped_models_have_the_same_layers_and_results(two, how):
+    first, second = succeed(two.run(wrapped, how))
+    assert first == second
+    assert alike(whole_run(plain, [Means, Spread], max_batches=6), first)
+
+
+# -- the command
+
+_SCRIPT = """
+import torch, torchprobe as tp
+from torch.utils.data import DataLoader, TensorDataset
+
+def probe():
+    torch.manual_seed(0)
+    return tp.Probe(torch.nn.Linear(3, 4).double(), analyzers=["class_selectivity", "lda"])
+
+def data():
+    values = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)).double()
+    return {"fit": DataLoader(TensorDataset(values, torch.arange(50) % 3), batch_size=4)}
+"""
+
+
+def test_torchrun_gives_what_one_process_gives(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT)
+    arguments = ["run", f"{script}:probe", "--data", f"{script}:data", "--out"]
+    assert main([*arguments, str(tmp_path / "one")]) == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*torchrun, "--nproc-per-node", "2", "-m", "torchprobe", *arguments]
+    subprocess.run([*command, str(tmp_path / "two")], check=True, capture_output=True)
+    assert alike(tp.load(tmp_path / "one"), tp.load(tmp_path / "two"))
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("nothing", "names no function"),
+        ("absent.py:probe", "no file"),
+        ("no_such_module:probe", "cannot be imported"),
+        ("{script}:absent", "no function 'absent'"),
+        ("{script}:data", "not a Probe"),
+    ],
+)
+def test_what_is_no_probe_is_told(tmp_path, capsys, where, said):
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT)
+    assert main(["run", where.format(script=script), "--data", "x:y", "--out", "out"]) == 2
+    assert said in capsys.readouterr().err
 
 
 # -- what does not fit
