@@ -504,8 +504,8 @@ def mismatched(rank, what):
     if rank and what == "analyzers":
         analyzers = [Spread]
     probe = tp.Probe(model, analyzers=analyzers, distributed_timeout=20)
-    if rank and what == "version":
-        tp.state.SCHEMA = 99
+    tp.probe.SCHEMA = 99 if rank and what == "schema" else 1
+    tp.probe.__version__ = "0.0.1" if rank and what == "version" else tp.__version__
     with probe, probe.batch(["a", "b"] if rank and what == "kind of label" else [0, 1]):
         model(torch.ones(2, 3, dtype=dtype))
     try:
@@ -515,10 +515,12 @@ def mismatched(rank, what):
         error.took = time.monotonic() - started
         raise
     finally:
-        tp.state.SCHEMA = 1
+        tp.probe.SCHEMA, tp.probe.__version__ = 1, tp.__version__
 
 
-@pytest.mark.parametrize("what", ["shape", "dtype", "analyzers", "kind of label"])
+@pytest.mark.parametrize(
+    "what", ["shape", "dtype", "analyzers", "kind of label", "schema", "version"]
+)
 def test_what_does_not_fit_is_the_same_error_everywhere(two, what):
     first, second = two.run(mismatched, what)
     assert isinstance(first, MergeError)
