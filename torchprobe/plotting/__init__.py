@@ -8,6 +8,7 @@ matplotlib before the first figure. Figures are returned; a notebook shows them,
 from torchprobe.plotting.clustergram import clustergram
 from torchprobe.plotting.dendrogram import Tree, draw_tree
 from torchprobe.plotting.dispatch import PlotFunction, plot, views
+from torchprobe.plotting.gallery import gallery
 from torchprobe.plotting.lines import by_layer, by_layer_panels
 from torchprobe.plotting.quantities import compare, quantity
 from torchprobe.plotting.saving import png, save, svg
@@ -36,6 +37,7 @@ __all__ = [
     "depth_colours",
     "draw_tree",
     "figure",
+    "gallery",
     "heading",
     "label",
     "marks",
