@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ def portion(
     return _of_items(loader, share, skip, most, size_of)
 
 
-def _by_index(loader: Any) -> bool:
+def _by_index(loader: Any) -> TypeGuard[DataLoader[Any]]:
     """Whether batches can be chosen before they are loaded."""
     if not isinstance(loader, DataLoader) or type(loader).__iter__ is not DataLoader.__iter__:
         return False
@@ -100,7 +100,8 @@ def _of_indices(
     sampler: Any = loader.batch_sampler
     if type(sampler) is BatchSampler and isinstance(sampler.sampler, DistributedSampler):
         choices, order = _of_distributed(sampler, share, most)
-        first = _steady_digest(loader.dataset, 0) if len(sampler.sampler.dataset) else ""
+        dataset: Any = loader.dataset
+        first = _steady_digest(dataset, 0) if len(dataset) else ""
     else:
         batches = [list(batch) for batch in islice(sampler, most)]
         choices, order = _every_nth(batches, share), _digest(repr(batches))
