@@ -21,7 +21,7 @@ FLOORS = [
     "objective hookspecs registry discovery plugins selection layouts",
     "loading coverage gradients sensitivity waiting hooks receptive_fields turns forks stream",
     "state distributed merging portions checkpoint course",
-    "compute configured probe layer_table optimal_input",
+    "compute configured probe layer_table optimal_input windows",
     "callbacks plotting report",
     "testing launch cli __main__",
 ]

@@ -1,7 +1,11 @@
 """The examples do what they say."""
 
+import functools
+import importlib
 import importlib.util
 from pathlib import Path
+
+import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -27,3 +31,21 @@ def test_training_is_watched_epoch_by_epoch(capsys):
     assert len(history) == 2
     assert all(results["class_selectivity"]["1"].counts.sum() == 1797 for results in history)
     assert "epoch   4" in capsys.readouterr().out
+
+
+def test_a_recogniser_s_profiles_end_in_a_report(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("espeakng_loader", reason="espeakng-loader is not installed")
+    speech = importlib.import_module("torchprobe_speech")
+    few = speech.CorpusSettings(train=2, validation=2, test=2, voices=2, heldout_voices=0)
+    monkeypatch.setattr(speech.recipes, "QUICK_GRAPHEME_CORPUS", few)
+    monkeypatch.setenv("TORCHPROBE_CACHE", str(tmp_path / "cache"))
+    example = loaded("gradnap_speech")
+    # an untrained net writes letters at random: enough for all that follows
+    monkeypatch.setattr(example, "trained", lambda _: speech.GraphemeNet.compact().eval())
+    quick = functools.partial(example.run_gradnap_demo, utterances=1)
+    monkeypatch.setattr(example, "run_gradnap_demo", quick)
+    monkeypatch.setattr(example.GradNAPDemo, "figures", lambda _: iter(()))  # tested elsewhere
+    demo = example.main(tmp_path / "out")
+    assert demo.results["grapheme_gradnap"].groupings == ("grapheme", "phoneme")
+    assert "character error" in capsys.readouterr().out
+    assert "SYNTHETIC" in (tmp_path / "out" / "report.html").read_text()

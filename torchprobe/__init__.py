@@ -21,6 +21,7 @@ from torchprobe.probe import Probe
 from torchprobe.results import Field, Result, Results, load
 from torchprobe.selection import types, where
 from torchprobe.version import __version__
+from torchprobe.windows import Windows
 
 __all__ = [
     "Analyzer",
@@ -35,6 +36,7 @@ __all__ = [
     "Probe",
     "Result",
     "Results",
+    "Windows",
     "__version__",
     "analyzer",
     "compare",
