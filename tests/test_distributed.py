@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -483,6 +484,32 @@ def test_the_part_of_another_process_is_refused(two):
     for answer in two.run(another_part):
         assert isinstance(answer, MergeError)
         assert "merged=True" in str(answer)
+
+
+class Raises(Means):
+    """Cannot compute at one layer."""
+
+    name = "raises"
+
+    def compute(self):
+        if self.layer.name == "1":
+            raise ValueError("not this one")
+        return super().compute()
+
+
+def one_raises(rank):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tp.Probe(net(), "*", [Means, Raises]).run(of_batches())
+
+
+def test_an_analyzer_that_raises_in_one_process_is_left_out_in_all(two):
+    first, second = succeed(two.run(one_raises))
+    assert first == second
+    assert not first.complete
+    assert "not this one" in first.provenance["disabled"]
+    assert [*first["raises"]] == ["0", "2", "model"]
+    assert alike(one_raises(0), first)
 
 
 # -- models in the wrappers of torch

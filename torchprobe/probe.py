@@ -718,7 +718,7 @@ class Probe:
         self._end_phase(stream, phase)
         with Sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
             alone = not self._finished and not self._stream.forks.turns.later
-            return compute(stream, dict.fromkeys([*phases, phase]), alone=alone)
+            return compute(stream, dict.fromkeys([*phases, phase]), alone=alone, team=team)
 
     def __repr__(self) -> str:
         layers = len(self.selection.modules) + bool(self.selection.input)
