@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.queues import SimpleQueue
 
 import torch
@@ -21,15 +21,15 @@ REPEATS = 2
 
 
 def run() -> Iterator[Comparison]:
-    one, two, merging = measured()
+    runs, results = measured()
     setup = f"{LAYERS} layers of {WIDTH} units, {ROWS:,} rows in batches of {BATCH}"
-    yield Comparison("class_selectivity, 2 processes", two, one, "1 process", "s", setup)
-    said = f"{setup}; ours is the merge of 2 processes in results()"
-    yield Comparison("merging", merging, one, "the whole run in 1 process", "s", said)
+    yield Comparison("a run, 2 processes", runs[1], runs[0], "1 process", "s", setup)
+    said = f"{setup}; results() alone: merging states, clustering units"
+    yield Comparison("its results, 2 processes", results[1], results[0], "1 process", "s", said)
 
 
-def measured() -> tuple[float, float, float]:
-    """Median seconds: the run in one process, in two, and merging what two have seen."""
+def measured() -> list[tuple[float, float]]:
+    """Median seconds in one process and in two: of a run, and of its results alone."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -38,22 +38,24 @@ def measured() -> tuple[float, float, float]:
     return answers.get()
 
 
-def _process(rank: int, port: int, answers: SimpleQueue[tuple[float, float, float]]) -> None:
+def _process(rank: int, port: int, answers: SimpleQueue[list[tuple[float, float]]]) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    alone, together = _probe(distributed=False), _probe(distributed="auto")
-    times: list[tuple[float, float, float]] = []
-    for _ in range(1 + REPEATS):
-        one = _seconds(lambda: alone.run(_loader(), progress=False) if rank == 0 else None)
-        two = _seconds(lambda: together.run(_loader(), progress=False))
-        times.append((one, two, _seconds(together.results)))
+    one, two = _probe(distributed=False), _probe(distributed="auto")
+    works = (
+        lambda: one.run(_loader(), progress=False) if rank == 0 else None,
+        lambda: two.run(_loader(), progress=False),
+        lambda: one.results() if rank == 0 else None,
+        two.results,
+    )
+    times = [[_seconds(work) for work in works] for _ in range(1 + REPEATS)][1:]
     if rank == 0:
-        one, two, merging = (statistics.median(taken) for taken in zip(*times[1:], strict=True))
-        answers.put((one, two, merging))
+        medians = [statistics.median(taken) for taken in zip(*times, strict=True)]
+        answers.put([(medians[0], medians[1]), (medians[2], medians[3])])
     torch.distributed.destroy_process_group()
 
 
-def _seconds(work: object) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     """How long it takes until all processes have done their work."""
     torch.distributed.barrier()
     start = time.perf_counter()
