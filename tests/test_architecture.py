@@ -20,9 +20,10 @@ FLOORS = [
     "fields result results comparison archive layer batch network analyzer labels groupings",
     "objective hookspecs registry discovery plugins selection layouts",
     "loading coverage gradients sensitivity waiting hooks receptive_fields turns forks stream",
+    "state distributed merging portions checkpoint course",
     "compute configured probe layer_table optimal_input windows",
     "callbacks plotting report",
-    "testing cli __main__",
+    "testing launch cli __main__",
 ]
 """The modules of torchprobe from the bottom up; each imports its own floor and those below."""
 

@@ -3,48 +3,119 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from torchprobe.archive import pack, unpack
+from torchprobe.documents import dumps, loads
 from torchprobe.errors import EmptyStateError, IncompleteWarning
 from torchprobe.results import LayerResults, Result, Results
 from torchprobe.sandbox import unrecorded
+from torchprobe.state import metas, shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from torchprobe.analyzer import Analyzer
+    from torchprobe.distributed import Team
     from torchprobe.forks import Key
     from torchprobe.stream import Stream
 
 __all__ = ["compute", "joined"]
 
 
-def compute(stream: Stream, phases: Iterable[tuple[str, int]], *, alone: bool = True) -> Results:
+@dataclass
+class _Part:
+    """What some forks gave, by their places among all."""
+
+    results: dict[int, list[Result]] = field(default_factory=dict)
+    empty: dict[int, str] = field(default_factory=dict)
+    """Why there is nothing to tell."""
+    disabled: dict[int, str] = field(default_factory=dict)
+
+
+def compute(
+    stream: Stream,
+    phases: Iterable[tuple[str, int]],
+    *,
+    alone: bool = True,
+    team: Team | None = None,
+) -> Results:
     """Every fork's result; one that saw nothing or raises is reported and left out.
 
     Args:
         stream: whose forks.
         phases: the passes that are complete.
         alone: whether these are all the results there are, so that it is an error to have none.
+        team: the processes that have the same stream; each computes the results of some forks.
 
     Raises:
         EmptyStateError: there is not one result.
     """
-    phases = list(phases)
+    forks = list(stream.forks.forks)
+    if team is None:
+        part = _part(stream, list(phases), range(len(forks)))
+    else:
+        mine = range(team.rank, len(forks), team.size)
+        part = team.all_or_none(lambda: _part(stream, list(phases), mine), "compute results")
+        part = _shared(part, team)
+        _note_disabled(stream, forks, part.disabled)
     computed: dict[str, list[Result]] = {name: [] for name in stream.forks.analyzers}
-    empty: list[str] = []
-    forks = stream.forks
-    for key, fork in forks.forks.items():
-        try:
-            computed[key.analyzer] += _results(stream, key, fork, phases)
-        except EmptyStateError as error:
-            if key not in forks.disabled and key not in forks.unlabelled:  # told already
-                empty.append(f"{key}: {error}")
-        except Exception as error:  # noqa: BLE001 - re-raised or reported by disable
-            forks.disable(key, error)
+    for place in sorted(part.results):
+        computed[forks[place].analyzer] += part.results[place]
+    empty = [f"{forks[place]}: {why}" for place, why in sorted(part.empty.items())]
     _report_empty(stream, empty, any(computed.values()) or not alone)
     found = {name: LayerResults(results) for name, results in computed.items() if results}
     return Results(found, _of_run(stream))
+
+
+def _part(stream: Stream, phases: list[tuple[str, int]], places: Iterable[int]) -> _Part:
+    """The results of the forks at some places."""
+    part, forks = _Part(), stream.forks
+    keys = list(forks.forks)
+    for place in places:
+        key = keys[place]
+        try:
+            part.results[place] = _results(stream, key, forks.forks[key], phases)
+        except EmptyStateError as error:
+            if key not in forks.disabled and key not in forks.unlabelled:  # told already
+                part.empty[place] = str(error)
+        except Exception as error:  # noqa: BLE001 - re-raised or reported by disable
+            forks.disable(key, error)
+            part.disabled[place] = forks.disabled[key]
+    return part
+
+
+def _shared(part: _Part, team: Team) -> _Part:
+    """The parts of all processes together, the same bits in each."""
+    named = {str(place): dict(enumerate(found)) for place, found in part.results.items()}
+    arrays, packed = pack(named)
+    text = dumps({"results": packed, "empty": part.empty, "disabled": part.disabled})
+    tensors = {"document": torch.frombuffer(bytearray(text), dtype=torch.uint8), **arrays}
+    together = _Part()
+    for source, shaped in enumerate(team.exchange(shapes(tensors), "send results")):
+        sent = tensors if source == team.rank else metas(shaped)
+        names = sorted(sent)
+        arrived = dict(
+            zip(names, team.broadcast([sent[name] for name in names], source), strict=True)
+        )
+        document = loads(arrived.pop("document").numpy().tobytes(), f"process {source}")
+        found = unpack(arrived, document["results"])
+        together.results |= {int(place): results for place, results in found.items()}
+        together.empty |= {int(place): why for place, why in document["empty"].items()}
+        together.disabled |= {int(place): why for place, why in document["disabled"].items()}
+    return together
+
+
+def _note_disabled(stream: Stream, keys: Sequence[Key], disabled: Mapping[int, str]) -> None:
+    """Know of the forks that raised in any process, in the same order in each."""
+    forks = stream.forks
+    forks.disabled |= {keys[place]: why for place, why in disabled.items()}
+    told = {str(key): forks.disabled[key] for key in keys if key in forks.disabled}
+    stream.coverage.disabled.clear()
+    stream.coverage.disabled.update(told)
 
 
 def joined(parts: Sequence[Results], unreached: Sequence[str] = ()) -> Results:
@@ -93,8 +164,6 @@ def _of_run(stream: Stream) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    import torch
-
     from torchprobe.version import __version__
 
     return {"torchprobe": __version__, "torch": torch.__version__}

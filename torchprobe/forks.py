@@ -17,13 +17,15 @@ from torchprobe.network import Network, NetworkBatch
 from torchprobe.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
+
+    import torch
 
     from torchprobe.accumulators import Transaction
     from torchprobe.analyzer import Analyzer
     from torchprobe.batch import LayerBatch
     from torchprobe.coverage import Coverage
-    from torchprobe.labels import Labels
+    from torchprobe.labels import ClassNames, Labels
     from torchprobe.layer import Layer
     from torchprobe.options import Options
 
@@ -76,6 +78,15 @@ class Forks:
         """Forget all forks."""
         self.forks, self._heard, self._state_bytes = {}, {}, 0
 
+    def note_labels(self, *, fitted: bool) -> None:
+        """Labels have fitted a layer before, in a run that is resumed."""
+        self._fitted = self._fitted or fitted
+
+    @property
+    def labels_fitted(self) -> bool:
+        """Whether labels have fitted any layer so far."""
+        return self._fitted
+
     # -- who listens
 
     def want(self, signal: str, phase: Phase) -> bool:
@@ -117,19 +128,37 @@ class Forks:
             yield from (Key(name, layer.name, grouping) for grouping in wanted)
 
     def _fork(self, key: Key, layer: Layer | Network, labels: Labels) -> Analyzer:
-        if key not in self.forks:
-            with self._lock:
-                self._reserve(key, layer)
-                analyzer = self.analyzers[key.analyzer]
-                names = labels.names.get(key.grouping) if key.grouping else None
-                fork = analyzer.fork(layer.at(analyzer.positions), key.grouping, names)
-                for _, accumulator in fork.accumulators():
-                    accumulator.to("cpu" if layer.device.type == "mps" else layer.device)
-                self.forks[key] = fork
-        return self.forks[key]
+        return self.forks[key] if key in self.forks else self.make(key, layer, labels.names)
+
+    def make(self, key: Key, layer: Layer | Network, names: Mapping[str, ClassNames]) -> Analyzer:
+        """A new fork, to be kept from now on; names of labels are those of all groupings."""
+        with self._lock:
+            self._reserve(key, layer)
+            analyzer = self.analyzers[key.analyzer]
+            own = names.get(key.grouping) if key.grouping else None
+            fork = analyzer.fork(layer.at(analyzer.positions), key.grouping, own)
+            device = "cpu" if layer.device.type == "mps" else layer.device
+            return self.keep(key, fork, names, device)
+
+    def keep(
+        self,
+        key: Key,
+        fork: Analyzer,
+        names: Mapping[str, ClassNames],
+        device: torch.device | str = "cpu",
+    ) -> Analyzer:
+        """Take a fork in, with its state on a device."""
+        fork.names = names.get(key.grouping) if key.grouping else None
+        fork.names_of = names
+        for _, accumulator in fork.accumulators():
+            accumulator.to(device)
+        self.forks[key] = fork
+        return fork
 
     def take_turns(self, layers: Iterable[tuple[Layer, Labels]]) -> None:
         """Let layers wait for another turn over the data where they would not all fit memory."""
+        if self.forks:  # a run that was resumed had planned before
+            return
         needs = {layer.name: self._need(layer, labels) for layer, labels in layers}
         budget = self.options.budget
         for layer, need in needs.items() if self.turns.allowed else ():
@@ -218,9 +247,11 @@ class Forks:
             stacklevel=2,
         )
 
-    def end_phase(self, phase: Phase) -> None:
-        """Tell the analyzers that take part in a phase that it is complete."""
+    def end_phase(self, phase: Phase, only: Container[Key] | None = None) -> None:
+        """Tell the analyzers that take part in a phase that it is complete; only some forks."""
         for key, fork in self.forks.items():
+            if only is not None and key not in only:
+                continue
             if takes_part(fork, phase) and key not in self.disabled:
                 try:
                     fork.after(*phase)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ _CHOICES = {
     "nonfinite": ("ignore", "propagate", "raise"),
     "on_error": ("disable", "raise"),
     "compile": ("error", "eager", "reset"),
+    "distributed": ("auto", False),
 }
 
 
@@ -32,6 +34,8 @@ class Options:
     compile: str = "error"
     memory_budget: int | None = None
     objective: Any = None
+    distributed: Any = "auto"
+    distributed_timeout: float = 300.0
 
     def __post_init__(self) -> None:
         for option, allowed in _CHOICES.items():
@@ -45,9 +49,13 @@ class Options:
 
     @property
     def budget(self) -> int:
-        """Bytes of state allowed: what was said, or half of the machine's memory."""
+        """Bytes of state allowed: what was said, or half of the machine's memory.
+
+        Processes that torchrun has started on one machine share that half.
+        """
         if self.memory_budget is not None:
             return self.memory_budget
         import psutil
 
-        return int(psutil.virtual_memory().total // 2)
+        beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return int(psutil.virtual_memory().total // 2 // beside)

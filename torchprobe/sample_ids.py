@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Self
+
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["SampleIds"]
 
@@ -13,6 +18,10 @@ _SPLIT = 1 << 38
 class SampleIds:
     """Numbers samples in the order in which they are seen.
 
+    Args:
+        rank: which of several processes this is.
+        size: how many processes share the samples, one each in turn, so that numbers differ.
+
     Example:
         >>> ids = SampleIds()
         >>> ids.next("fit", 0, 3).tolist()
@@ -22,16 +31,38 @@ class SampleIds:
         ([3, 4], [0, 1])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank, self.size = rank, size
         self._splits: dict[str, int] = {}
         self._seen: dict[tuple[str, int], int] = {}
 
+    def enter(self, split: str) -> int:
+        """The first number of a split; splits have theirs in the order in which they come."""
+        return self._splits.setdefault(split, len(self._splits) * _SPLIT)
+
     def next(self, split: str, number: int, samples: int) -> torch.Tensor:
         """Ids of the next samples in a pass over a split: int64 [sample]."""
-        start = self._splits.setdefault(split, len(self._splits) * _SPLIT)
-        start += self._seen.get((split, number), 0)
-        return torch.arange(start, start + samples)
+        seen = self._seen.get((split, number), 0)
+        places = torch.arange(seen, seen + samples) * self.size + self.rank
+        return self.enter(split) + places
+
+    def seek(self, split: str, number: int, place: int) -> None:
+        """The next sample is the one at this place of the split, whoever sees those before it."""
+        self._seen[split, number] = place
 
     def count(self, split: str, number: int, samples: int) -> None:
         """Some samples were seen."""
         self._seen[split, number] = self._seen.get((split, number), 0) + samples
+
+    def state(self) -> dict[str, Any]:
+        """As plain values, for a checkpoint."""
+        seen = [[split, number, n] for (split, number), n in self._seen.items()]
+        return {"splits": dict(self._splits), "seen": seen}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The inverse of `state`."""
+        ids = cls()
+        ids._splits = dict(state["splits"])
+        ids._seen = {(split, number): n for split, number, n in state["seen"]}
+        return ids

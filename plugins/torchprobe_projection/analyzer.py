@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from torchprobe import Field, Layer, LayerBatch, Result
-    from torchprobe.labels import ClassNames
     from torchprobe_projection.clouds import Cloud
     from torchprobe_projection.projector import Picture, Projector
 
@@ -140,7 +139,6 @@ class Projection(Analyzer):
             for name, each in self._projectors()[0].items()
         }
         self.learners = {name: each for name, each in learners.items() if each is not None}
-        self.said: Mapping[str, ClassNames] = {}
 
     def update(self, batch: LayerBatch) -> None:
         """Let the rows of a batch into the sample of its split; in later passes, be taught."""
@@ -151,7 +149,6 @@ class Projection(Analyzer):
         given = batch.given
         wanted = [name for name in given.labels if name in (self.groupings or given.labels)]
         labels = {name: _labels(batch.view(name, self.positions)) for name in wanted}
-        self.said = given.names
         self.samples[batch.split].update(self._kept(batch.rows()), batch.row_ids, groupings=labels)
 
     def compute(self) -> Result:
@@ -165,7 +162,7 @@ class Projection(Analyzer):
         measuring = Measuring(self.measures, self.neighbours, self.options)
         measuring.require_points(cloud)
         pictures, notes = self._pictures(cloud)
-        classes = Classes.of(cloud.labels, self.said)
+        classes = Classes.of(cloud.labels, self.names_of)
         places = np.stack([picture.coordinates for picture in pictures.values()])
         fields: dict[str, Any] = {
             "coordinates": ("method point axis", places),
