@@ -81,11 +81,18 @@ class HookManager:
     Args:
         modules: canonical name → module, each module object once.
         listener: who is told.
+        admits: asked before an outermost call is listened to.
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module], listener: Listener) -> None:
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        listener: Listener,
+        admits: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.modules = dict(modules)
         self.listener = listener
+        self.admits = admits
         self._local = _Local()
         self._handles: dict[str, list[RemovableHandle]] = {}
         self._finalizer: Any = None
@@ -155,7 +162,7 @@ class HookManager:
             call = None
         opening = call is None
         if call is None:
-            if self._elsewhere():
+            if self._elsewhere() or not self.admits():
                 return
             call = local.call = Call()
         call.stack.append((name, sys.exc_info()[1]))

@@ -28,6 +28,7 @@ from torchprobe.sandbox import Sandbox, all_generators_kept
 from torchprobe.selection import Selector, select
 from torchprobe.sensitivity import differentiable
 from torchprobe.stream import Stream
+from torchprobe.training_loss import TrainingLoss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -94,7 +95,8 @@ class Probe:
             with its own passes over the loaders; where that cannot be done, it is an error.
         objective: what gradients are taken of, for analyzers that read them: the "predicted"
             class's score, that of the "label", the number of a class, a function of (outputs,
-            labels) such as a loss, or an `Objective`, which says where the classes are.
+            labels) such as a loss, or an `Objective`, which says where the classes are; "training",
+            or a `TrainingLoss`, for the loss whose backward pass a loop of your own runs.
 
     Raises:
         LayerNotFoundError: a layer or analyzer does not exist; says what it may have meant.
@@ -172,6 +174,10 @@ class Probe:
         self._stream.class_names = names
         self._stream.lenient = self._lenient
         self._stream.book = self._book
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing has been seen yet."""
         self._phase = ("fit", 0)
         self._phases: list[tuple[str, int]] = []
         self._finished: list[Results] = []
@@ -181,8 +187,26 @@ class Probe:
         """Whether hooks are on the model."""
         return self._hooks is not None
 
-    def attach(self) -> Self:
+    def renew(self) -> None:
+        """Forget everything seen, but not what was learned of the layers.
+
+        Unlike after `reset` the next forward pass costs no more than the one before, and samples
+        are numbered on: for results of one stretch of a training after another.
+
+        Raises:
+            AttachError: the probe is attached.
+        """
+        if self.attached:
+            raise AttachError("detach the probe before renewing it")
+        self._stream = self._stream.renewed()
+        self._begin()
+
+    def attach(self, *, admits: Callable[[], bool] = lambda: True) -> Self:
         """Start listening; prefer ``with probe:``, which also detaches.
+
+        Args:
+            admits: asked before a forward pass is listened to; one that is not is as if the probe
+                were detached.
 
         Raises:
             AttachError: attached already, or nothing to attach to.
@@ -194,7 +218,7 @@ class Probe:
         self._prepare_compiled()
         stream = self._stream
         listening = {**self._modules} if stream.discovering else self._hooked()
-        self._hooks = HookManager(listening, stream).attach()
+        self._hooks = HookManager(listening, stream, admits).attach()
         stream.discovered = lambda: self._hooks.narrow(self._hooked()) if self._hooks else None
         return self
 
@@ -206,6 +230,7 @@ class Probe:
         if self._stance is not None:
             self._stance.__exit__(None, None, None)
             self._stance = None
+        self._stream.settle(everything=True)
 
     def __enter__(self) -> Self:
         return self.attach()
@@ -286,6 +311,7 @@ class Probe:
         finally:
             if self._hooks is not None:
                 self._hooks.discard("interrupted")
+        self._stream.settle()
 
     def next_pass(self) -> None:
         """Begin another pass over the same split, for analyzers that need to see it twice."""
@@ -335,6 +361,11 @@ class Probe:
             SettingError: no loader, or one that cannot be read as often as an analyzer needs.
             EmptyStateError: the loaders yielded nothing that was recorded.
         """
+        if isinstance(self._options.objective, TrainingLoss):
+            raise SettingError(
+                "run() trains nothing, so that there are no gradients of a training loss; choose "
+                "another objective, such as 'label', or attach the probe to a training loop"
+            )
         loaders = dict(splits) if fit is None else {"fit": fit, **splits}
         if not loaders:
             raise SettingError("run() needs a loader: probe.run(loader) or run(fit=..., score=...)")
