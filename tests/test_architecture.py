@@ -31,6 +31,8 @@ FLOORS = [
 EXCEPTIONS = {
     ("results", "plotting"): "inside Results.plot(): a result knows how to ask for its picture",
     ("results", "report"): "inside Results.report(): likewise",
+    ("history", "plotting"): "inside History.plot(): likewise",
+    ("history", "report"): "inside History.report(): likewise",
     ("hookspecs", "plotting"): "types only: a hook names what plugins hand over",
     ("hookspecs", "report"): "types only: likewise",
     ("plugins", "plotting"): "types only: the facade returns what the hooks return",

@@ -265,7 +265,8 @@ def test_packed_sequences():
 
         def forward(self, x):
             packed = nn.utils.rnn.pack_padded_sequence(x, [5, 4, 3, 2, 2, 1], batch_first=True)
-            return self.head(self.rnn(packed)[1][-1])
+            padded, _ = nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)
+            return self.head(padded.sum(1))
 
     model = Tagger()
     probe = probed(model, layers=["rnn[0]"])

@@ -96,6 +96,13 @@ class History(Mapping[int, Results]):
         if self.directory is not None and (self.directory / INDEX).exists():
             self._save_index(self.directory, self._entries())
 
+    def until(self, step: int) -> History:
+        """Another history with the same results up to a step, kept in memory."""
+        other = History()
+        for each in [each for each in self._results if each <= step]:
+            other.append(each, self._results[each], self._epochs[each])
+        return other
+
     # -- asking
 
     @property
