@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.utils.hooks import RemovableHandle
 
-__all__ = ["Call", "HookManager", "Listener"]
+__all__ = ["Call", "HookManager", "InertInCopies", "Listener"]
 
 
 class Call:
@@ -266,7 +266,17 @@ class _Slot:
         self.leave = _Hook(manager, name, entering=False)
 
 
-class _Hook:
+class InertInCopies:
+    """A hook that does nothing in copies and pickles of the model that it is on."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return inert
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        return _inert, ()
+
+
+class _Hook(InertInCopies):
     """One hook: importable, copyable, and nothing but a weak way to its manager."""
 
     def __init__(self, manager: HookManager, name: str, *, entering: bool) -> None:
@@ -284,12 +294,6 @@ class _Hook:
             manager.enter(self.name, module, (args, kwargs))
         else:
             manager.leave(self.name, module, (args, kwargs), output)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return inert
-
-    def __reduce__(self) -> tuple[Any, tuple[()]]:
-        return _inert, ()
 
 
 def _remove(handles: dict[str, list[RemovableHandle]]) -> None:

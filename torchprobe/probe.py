@@ -201,6 +201,21 @@ class Probe:
         self._stream = self._stream.renewed()
         self._begin()
 
+    @property
+    def objective(self) -> Objective | TrainingLoss:
+        """What gradients are taken of; of a `TrainingLoss` the scale can be told later."""
+        return self._options.objective  # type: ignore[no-any-return]
+
+    @objective.setter
+    def objective(self, objective: ObjectiveLike) -> None:
+        self._options = replace(self._options, objective=Objective.parse(objective))
+        self._stream.aim(self._options)
+
+    @property
+    def compiles(self) -> str:
+        """What is done about a compiled model: the option ``compile``."""
+        return self._options.compile
+
     def attach(self, *, admits: Callable[[], bool] = lambda: True) -> Self:
         """Start listening; prefer ``with probe:``, which also detaches.
 

@@ -81,11 +81,21 @@ class Stream:
         self._warned = False
         self.lenient = False
         """Whether nobody chose the layers, so that what cannot be read is skipped, not refused."""
-        loss = options.objective
-        self.backward = Backward(loss) if isinstance(loss, TrainingLoss) else None
+        self.backward: Backward | None = None
+        self.aim(options)
         self._ids = SampleIds()
         self._lock = threading.RLock()
         self._said = threading.local()
+
+    def aim(self, options: Options) -> None:
+        """Options with another objective than before."""
+        self.options, loss = options, options.objective
+        if not isinstance(loss, TrainingLoss):
+            self.backward = None
+        elif self.backward is None:
+            self.backward = Backward(loss)
+        else:
+            self.backward.loss = loss
 
     def renewed(self) -> Stream:
         """A stream that has seen nothing, but knows the layers and numbers samples on."""

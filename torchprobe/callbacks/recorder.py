@@ -79,7 +79,10 @@ class Recorder:
         self.unpack = unpack
         self._run = {"max_batches": max_batches, "progress": progress, "unpack": unpack}
         self.step, self.epoch = 0, 0
+        self._stride = 1
+        """How many steps were last made at once, as trainers with several optimizers count."""
         self._listening: ExitStack | None = None
+        self._said = ExitStack()
         self._underway = False
         """Whether something may have been seen that is in no result yet."""
 
@@ -111,7 +114,7 @@ class Recorder:
         if not _first_process():
             self.history.directory = None  # the results are the same in all processes
         self.history = self._as_of(step)
-        self.step, self.epoch = step, epoch
+        self.step, self.epoch, self._stride = step, epoch, 1
         if self.loaders and self.schedule.start and step == 0 and not self.history:
             self.record()
 
@@ -131,35 +134,41 @@ class Recorder:
         history.truncate(step)
         return history
 
-    def hear(
-        self, batch: Batch, *, admits: Callable[[], bool] = lambda: True, always: bool = False
-    ) -> bool:
+    def hear(self, batch: Batch, *, admits: Callable[[], bool] = lambda: True) -> ExitStack | None:
         """Listen to the forward and backward passes that follow, if it is time; until `unhear`.
 
         Args:
-            batch: what is known of them.
+            batch: what is known of them; `say` may know more later.
             admits: asked before each forward pass.
-            always: also if nothing is due.
 
         Returns:
-            Whether they are listened to.
+            What is closed with `unhear`; None where nothing is due.
         """
         self.unhear()
-        if not self.on_training or not (always or self._due_soon()):
-            return False
+        if not self.on_training or not self._due_soon():
+            return None
         if not self._underway:
             self.probe.renew()
         with ExitStack() as stack:
-            self.probe.attach(admits=admits)
             stack.callback(self.probe.detach)
-            stack.enter_context(
-                self.probe.batch(
-                    batch.labels, lengths=batch.lengths, mask=batch.mask, ids=batch.ids
-                )
-            )
+            self.probe.attach(admits=admits)
+            stack.callback(self._said.close)
+            self.say(batch)
             self._listening = stack.pop_all()
         self._underway = True
-        return True
+        return self._listening
+
+    def say(self, batch: Batch) -> None:
+        """What is known of the forward passes that follow."""
+        self._said.close()
+        labels = batch.labels if self._reads(batch.labels) else None
+        told = {"lengths": batch.lengths, "mask": batch.mask, "ids": batch.ids}
+        self._said.enter_context(self.probe.batch(labels, **told))
+
+    def _reads(self, labels: Any) -> bool:
+        """Whether labels are of use; targets of a regression are not, unless someone asks."""
+        needed = any(each.needs_labels for each in self.probe.analyzers.values())
+        return needed or not (isinstance(labels, torch.Tensor) and labels.is_floating_point())
 
     def unhear(self) -> None:
         """The passes are over: take the hooks off."""
@@ -170,8 +179,9 @@ class Recorder:
     def stepped(self, step: int | None = None) -> None:
         """The optimizer has made a step, the next one or the one of this number."""
         self.unhear()
-        self.step = self.step + 1 if step is None else step
-        if self.schedule.at_step(self.step):
+        before, self.step = self.step, self.step + 1 if step is None else step
+        self._stride = max(1, self.step - before)
+        if any(map(self.schedule.at_step, range(before + 1, self.step + 1))):
             self.record()
 
     def epoch_ended(self, epoch: int | None = None) -> None:
@@ -274,7 +284,7 @@ class Recorder:
         """Whether the step that is being made belongs to what a result will be about."""
         if self.schedule.epochs and self.schedule.at_epoch(self.epoch + 1):
             return True
-        ahead = range(1, 1 + (self.window or 1))
+        ahead = range(1, 1 + (self.window or 1) * self._stride)
         return any(self.schedule.at_step(self.step + k) for k in ahead)
 
 
