@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from torchprobe.archive import pack, unpack
 from torchprobe.documents import dumps, loads
+from torchprobe.drift import drift
 from torchprobe.errors import FileFormatError, LayerNotFoundError, SettingError
 from torchprobe.results import LayerResults, Results, load
 from torchprobe.storage import INDEX, load_arrays, save_arrays
@@ -184,6 +185,12 @@ class History(Mapping[int, Results]):
     def analyzers(self) -> tuple[str, ...]:
         """The analyzers that found something, at any step."""
         return tuple(dict.fromkeys(name for results in self.values() for name in results))
+
+    def drift(
+        self, measure: str = "cka", to: str | int = "previous", analyzer: str | None = None
+    ) -> Curves:
+        """How far each layer has moved on the same rows; see `torchprobe.drift.drift`."""
+        return drift(self, measure, to, analyzer)
 
     def _of(self, analyzer: str, grouping: str | None = None) -> dict[int, LayerResults]:
         if analyzer not in self.analyzers:

@@ -1,5 +1,6 @@
 """A probe while Hugging Face's Trainer trains."""
 
+import contextlib
 import gc
 import warnings
 
@@ -11,8 +12,11 @@ from torch.utils.data import Dataset, SequentialSampler
 
 import torchprobe as tp
 from torchprobe.callbacks import transformers as module
-from torchprobe.errors import AttachError, CompileError
+from torchprobe.errors import AttachError, CompileError, MissingExtraError
+from torchprobe_speech import import_torchaudio
 
+with contextlib.suppress(MissingExtraError):
+    import_torchaudio()  # transformers imports it, and fails beside a CPU build of torch
 transformers = pytest.importorskip("transformers")
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:torch"),

@@ -5,6 +5,7 @@ input once and raises an error from :mod:`torchprobe.errors` that says what woul
 that are slow to import (scipy, scikit-learn) are imported when first needed.
 """
 
+from torchprobe.numerics.alignment import linear_cka
 from torchprobe.numerics.clustering import (
     Clustering,
     cluster_distances,
@@ -78,6 +79,7 @@ __all__ = [
     "distance_covariance",
     "evr_auc",
     "ledoit_wolf_intensity",
+    "linear_cka",
     "linear_residual",
     "linear_residual_from_moments",
     "mean_spectrum",
