@@ -17,11 +17,15 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     "errors version wording options sample_ids positions matching",
     "axes accumulators numerics storage documents tables compat sandbox naming patterns outputs",
-    "fields result results drift history comparison archive layer batch network analyzer labels groupings "
-    "training_loss",
+    (
+        "fields result results drift history comparison archive layer batch network analyzer labels"
+        " groupings training_loss"
+    ),
     "objective hookspecs registry discovery plugins selection layouts",
-    "loading coverage gradients sensitivity waiting hooks receptive_fields turns forks stream "
-    "backward",
+    (
+        "loading coverage gradients sensitivity waiting hooks receptive_fields turns forks backward"
+        " stream"
+    ),
     "compute configured probe layer_table optimal_input",
     "callbacks plotting report",
     "testing cli __main__",

@@ -35,7 +35,10 @@ def history(*steps, directory=None):
 
 
 def test_curves_are_by_layer_and_step():
-    assert history(0, 10).curves("lda", "accuracy") == {"a": {0: 0.0, 10: 0.1}, "b": {0: 1, 10: 1.1}}
+    assert history(0, 10).curves("lda", "accuracy") == {
+        "a": {0: 0.0, 10: 0.1},
+        "b": {0: 1, 10: 1.1},
+    }
 
 
 def test_curves_of_a_layer_that_came_later_begin_later():

@@ -289,7 +289,7 @@ class History(Mapping[int, Results]):
         return import_module("torchprobe.plotting").over_training(self, analyzer, name, **options)
 
     def report(self, path: str | os.PathLike[str], **options: Any) -> Any:
-        """Write curves and the newest results as one page; see `torchprobe.report.write_history`."""
+        """Write curves and the newest results as a page; see `torchprobe.report.write_history`."""
         return import_module("torchprobe.report").write_history(self, path, **options)
 
 

@@ -171,7 +171,7 @@ class Stream:
                     self._take(call.data, Waiting(name, leaf.path, index, module, leaf, primary))
                 primary = primary and leaf.tensor is None
 
-    def recomputed(self, name: str, module: nn.Module, output: Any) -> None:
+    def recomputed(self, name: str, module: nn.Module, output: Any) -> None:  # noqa: ARG002
         """Values of a recomputation were counted in the first pass; gradients may be found here."""
         if self.backward is not None and name in self.selection.modules:
             self.backward.recomputed(name, output)

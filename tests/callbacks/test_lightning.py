@@ -102,9 +102,7 @@ def test_training_is_bit_for_bit_what_it_would_be(pl, tmp_path, loader, analyzer
     trainer_of(pl, tmp_path, []).fit(plain, *loaders())
     expected = state(plain)
     objective = tp.TrainingLoss("mean") if loader is None else "label"
-    callback = module.ProbeCallback(
-        probe_of(model, analyzer, objective=objective), loader, every=2
-    )
+    callback = module.ProbeCallback(probe_of(model, analyzer, objective=objective), loader, every=2)
     torch.manual_seed(4)
     trainer_of(pl, tmp_path, [callback]).fit(model, *loaders())
     assert all(torch.equal(a, b) for a, b in zip(state(model), expected, strict=True))
@@ -209,11 +207,11 @@ def test_a_checkpoint_holds_the_history_and_training_goes_on_with_it(pl, tmp_pat
 # -- endings
 
 
-class Boom(Exception):
+class BoomError(Exception):
     pass
 
 
-def raising(kind=Boom, when=3):
+def raising(kind=BoomError, when=3):
     """A method that raises when it is called for the n-th time."""
     calls = []
 
@@ -221,7 +219,6 @@ def raising(kind=Boom, when=3):
         calls.append(1)
         if len(calls) == when:
             raise kind
-        return None
 
     return method
 
@@ -250,18 +247,18 @@ def fail_in_forward(kind):
 
 
 def other_callback(pl, **events):
-    return type("Other", (pl.Callback,), {k: v for k, v in events.items()})()
+    return type("Other", (pl.Callback,), events)()
 
 
 class BrokenData(TensorDataset):
     def __getitem__(self, index):
         if index == 20:
-            raise Boom
+            raise BoomError
         return super().__getitem__(index)
 
 
 FAILING = {
-    "forward": lambda pl: (lit(pl, training_step=step_that(fail_in_forward(Boom))), [], []),
+    "forward": lambda pl: (lit(pl, training_step=step_that(fail_in_forward(BoomError))), [], []),
     "Ctrl-C": lambda pl: (
         lit(pl, training_step=step_that(fail_in_forward(KeyboardInterrupt))),
         [],
@@ -276,7 +273,11 @@ FAILING = {
         [other_callback(pl, on_train_batch_end=raising())],
         [],
     ),
-    "callback after": lambda pl: (lit(pl), [], [other_callback(pl, on_train_batch_start=raising())]),
+    "callback after": lambda pl: (
+        lit(pl),
+        [],
+        [other_callback(pl, on_train_batch_start=raising())],
+    ),
 }
 
 
@@ -289,7 +290,7 @@ def test_every_failing_path_leaves_no_hooks_and_keeps_what_was_seen(pl, tmp_path
     train, validate = loaders()
     if ending == "data":
         train = DataLoader(BrokenData(X, Y), 8)
-    expected = SystemExit if ending == "Ctrl-C" else Boom
+    expected = SystemExit if ending == "Ctrl-C" else BoomError
     with pytest.raises(expected):
         trainer.fit(model, train, validate)
     assert not hooks(model)
@@ -302,7 +303,7 @@ def test_every_failing_path_leaves_no_hooks_and_keeps_what_was_seen(pl, tmp_path
 
 def test_another_callback_that_raises_in_on_exception_leaves_hooks_that_do_nothing(pl, tmp_path):
     """Lightning then does not tell anybody else: the eighth failing path."""
-    model = lit(pl, training_step=step_that(fail_in_forward(Boom)))
+    model = lit(pl, training_step=step_that(fail_in_forward(BoomError)))
     rude = other_callback(pl, on_exception=raising(ZeroDivisionError, when=1))
     callback = module.ProbeCallback(probe_of(model, ByLabel), every=6, window=6)
     with pytest.raises(ZeroDivisionError):
@@ -316,7 +317,7 @@ def test_another_callback_that_raises_in_on_exception_leaves_hooks_that_do_nothi
 
 
 def test_the_context_manager_cleans_up_whatever_happens(pl, tmp_path):
-    model = lit(pl, training_step=step_that(fail_in_forward(Boom)))
+    model = lit(pl, training_step=step_that(fail_in_forward(BoomError)))
     rude = other_callback(pl, on_exception=raising(ZeroDivisionError, when=1))
     callback = module.ProbeCallback(probe_of(model, ByLabel), every=6, window=6)
     with pytest.raises(ZeroDivisionError):
@@ -331,7 +332,7 @@ def test_another_callback_that_raises_at_the_end_costs_nothing(one, tmp_path, ev
     model = lit(one)
     rude = other_callback(one, **{event: raising(when=1)})
     callback = module.ProbeCallback(probe_of(model, ByLabel), every=4, window=4)
-    with pytest.raises(Boom):
+    with pytest.raises(BoomError):
         trainer_of(one, tmp_path, [rude, callback]).fit(model, loaders()[0])
     assert not hooks(model)
     assert callback.history[4].complete
@@ -339,9 +340,9 @@ def test_another_callback_that_raises_at_the_end_costs_nothing(one, tmp_path, ev
 
 
 def test_a_training_that_follows_a_failed_one_begins_anew(one, tmp_path):
-    model = lit(one, training_step=step_that(fail_in_forward(Boom)))
+    model = lit(one, training_step=step_that(fail_in_forward(BoomError)))
     callback = module.ProbeCallback(probe_of(model, ByLabel), every=2)
-    with pytest.raises(Boom):
+    with pytest.raises(BoomError):
         trainer_of(one, tmp_path, [callback]).fit(model, loaders()[0])
     first = callback.history
     type(model).training_step = step_that(lambda loss, index: loss)
@@ -408,11 +409,13 @@ def test_a_callback_that_is_forgotten_takes_its_hooks_along(one):
 
 
 def test_what_could_not_be_kept_at_a_failure_does_not_hide_the_failure(one, tmp_path):
-    model = lit(one, training_step=step_that(fail_in_forward(Boom)))
+    model = lit(one, training_step=step_that(fail_in_forward(BoomError)))
     callback = module.ProbeCallback(probe_of(model, ByLabel), every=6, window=6)
     callback.recorder._keep = raising(OSError, when=1)
-    with warnings.catch_warnings(record=True) as told, pytest.raises(Boom):
+    with warnings.catch_warnings(record=True) as told, pytest.raises(BoomError):
         warnings.simplefilter("always")
         trainer_of(one, tmp_path, [callback]).fit(model, loaders()[0])
-    assert any("is lost" in str(each.message) for each in told if each.category is IncompleteWarning)
+    assert any(
+        "is lost" in str(each.message) for each in told if each.category is IncompleteWarning
+    )
     assert not hooks(model)

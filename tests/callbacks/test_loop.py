@@ -79,6 +79,7 @@ def test_training_is_bit_for_bit_what_it_would_be(loader, analyzer):
 def test_each_result_is_that_of_a_run_with_the_weights_of_its_step():
     model = net()
     found = {}
+
     def spy(step, results):
         found[step] = probe_of(model).run(PROBED)
 
@@ -281,9 +282,7 @@ def test_a_compiled_model_can_run_uncompiled_while_it_is_listened_to():
                 nn.functional.cross_entropy(compiled(x), y).backward()
             optimizer.step()
             loop.step()
-    assert [each["average"]["0"].provenance["samples"] for each in loop.history.values()] == [
-        8
-    ] * 3
+    assert [each["average"]["0"].provenance["samples"] for each in loop.history.values()] == [8] * 3
 
 
 def test_numbers_go_to_loggers_of_any_kind(tmp_path):

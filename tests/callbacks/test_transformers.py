@@ -9,11 +9,11 @@ import torch
 from callbacks.training import PROBED, STEPS, Average, ByLabel, Gradient, X, Y, hooks, net, state
 from torch import nn
 from torch.utils.data import Dataset, SequentialSampler
+from torchprobe_speech import import_torchaudio
 
 import torchprobe as tp
 from torchprobe.callbacks import transformers as module
 from torchprobe.errors import AttachError, CompileError, MissingExtraError
-from torchprobe_speech import import_torchaudio
 
 with contextlib.suppress(MissingExtraError):
     import_torchaudio()  # transformers imports it, and fails beside a CPU build of torch
@@ -99,9 +99,7 @@ def test_training_is_bit_for_bit_what_it_would_be(tmp_path, loader, analyzer):
     trainer_of(plain, tmp_path, []).train()
     expected = state(plain)
     objective = tp.TrainingLoss("mean") if loader is None else "label"
-    callback = module.ProbeCallback(
-        probe_of(model, analyzer, objective=objective), loader, every=2
-    )
+    callback = module.ProbeCallback(probe_of(model, analyzer, objective=objective), loader, every=2)
     trainer_of(model, tmp_path, [callback]).train()
     assert all(torch.equal(a, b) for a, b in zip(state(model), expected, strict=True))
     assert not hooks(model)
@@ -204,14 +202,14 @@ def test_a_checkpoint_holds_the_history_and_training_goes_on_with_it(tmp_path):
 # -- endings: the trainer tells nothing of errors
 
 
-class Boom(Exception):
+class BoomError(Exception):
     pass
 
 
 class FailingModel(Model):
     """Raises in its third forward pass in train mode."""
 
-    def __init__(self, kind=Boom):
+    def __init__(self, kind=BoomError):
         super().__init__()
         self.calls, self.kind = 0, kind
 
@@ -226,14 +224,14 @@ class FailingModel(Model):
 class FailingRows(Rows):
     def __getitem__(self, index):
         if index == 20:
-            raise Boom
+            raise BoomError
         return super().__getitem__(index)
 
 
 class FailingCallback(transformers.TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == 2:
-            raise Boom
+            raise BoomError
 
 
 FAILING = {
@@ -248,7 +246,7 @@ def failed(tmp_path, ending, *, inside):
     model, data, others = FAILING[ending]()
     callback = module.ProbeCallback(probe_of(model, ByLabel), every=6, window=6)
     trainer = trainer_of(model, tmp_path, [*others, callback], data=data)
-    with pytest.raises((Boom, KeyboardInterrupt)):
+    with pytest.raises((BoomError, KeyboardInterrupt)):
         if inside:
             with callback:
                 trainer.train()
@@ -264,7 +262,7 @@ def test_every_failing_path_is_cleaned_up_by_the_context_manager(tmp_path, endin
     assert len(callback.history) == 1
     assert not callback.history.last.complete
     assert callback.history.last["by_label"]["net.0"].provenance["samples"] == 16
-    kind = "KeyboardInterrupt" if ending == "Ctrl-C" else "Boom"
+    kind = "KeyboardInterrupt" if ending == "Ctrl-C" else "BoomError"
     assert f"training ended with {kind}" in str(callback.history.last.provenance["notes"])
 
 

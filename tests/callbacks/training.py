@@ -50,7 +50,7 @@ class ByLabel(Average):
 
 
 def net():
-    """Everything that a pass of analysis could disturb: dropout, batch norm, in-place operations."""
+    """What a pass of analysis could disturb: dropout, batch norm, in-place operations."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(inplace=True), nn.Dropout(0.2), nn.Linear(6, 3)

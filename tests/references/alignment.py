@@ -22,9 +22,7 @@ def debiased_cka(x, y):
 
     def hsic(k, m):
         quadruples = list(itertools.permutations(range(len(k)), 4))
-        return np.mean(
-            [k[i, j] * (m[i, j] + m[q, r] - 2 * m[i, q]) for i, j, q, r in quadruples]
-        )
+        return np.mean([k[i, j] * (m[i, j] + m[q, r] - 2 * m[i, q]) for i, j, q, r in quadruples])
 
     k, m = x @ x.T, y @ y.T
     return hsic(k, m) / np.sqrt(hsic(k, k) * hsic(m, m))

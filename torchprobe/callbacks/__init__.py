@@ -1,7 +1,7 @@
 """Probe a model while it trains, in the trainer you already have.
 
-`Loop` is for loops of your own; `torchprobe.callbacks.lightning`, `torchprobe.callbacks.transformers`
-and `torchprobe.callbacks.ignite` hold a ``ProbeCallback`` each.
+`Loop` is for loops of your own; the modules `torchprobe.callbacks.lightning`,
+`torchprobe.callbacks.transformers` and `torchprobe.callbacks.ignite` hold a callback each.
 """
 
 from torchprobe.callbacks.loop import Loop

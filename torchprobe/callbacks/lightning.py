@@ -18,7 +18,7 @@ from torchprobe.training_loss import TrainingLoss
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ProbeCallback"]
+__all__ = ["ProbeCallback", "package"]  # noqa: F822 - by __getattr__
 
 _PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
@@ -146,26 +146,34 @@ def _made(bases: tuple[type, ...]) -> type:
     return type("ProbeCallback", (_ProbeCallback, *bases), attributes)
 
 
-def _bases() -> tuple[type, ...]:
-    """The callback classes of the Lightning that is in use; if none is yet, of one installed."""
-    loaded = [name for name in _PACKAGES if name in sys.modules]
-    for name in loaded or _PACKAGES:
+def package() -> Any:
+    """The Lightning in use, as a module; if none is yet, one that is installed.
+
+    Raises:
+        MissingExtraError: none is.
+    """
+    return _packages()[0]
+
+
+def _packages() -> list[Any]:
+    loaded = [sys.modules[name] for name in _PACKAGES if name in sys.modules]
+    return loaded or [_installed()]
+
+
+def _installed() -> Any:
+    for name in _PACKAGES:
         try:
-            import_module(name)
+            return import_module(name)
         except ModuleNotFoundError as error:
             if error.name not in (name, name.partition(".")[0]):
-                raise
-        else:
-            loaded = loaded or [name]
-    if not loaded:
-        raise MissingExtraError(
-            "this callback needs Lightning: pip install 'torchprobe[lightning]', or "
-            "pip install pytorch-lightning"
-        )
-    return tuple(sys.modules[name].Callback for name in dict.fromkeys(loaded))
+                raise  # it is there, but something that it needs is not
+    raise MissingExtraError(
+        "this callback needs Lightning: pip install 'torchprobe[lightning]', or "
+        "pip install pytorch-lightning"
+    )
 
 
 def __getattr__(name: str) -> Any:
     if name == "ProbeCallback":  # made when asked for: importing torchprobe must stay light
-        return _made(_bases())
+        return _made(tuple(each.Callback for each in _packages()))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
@@ -260,12 +260,7 @@ class Recorder:
         """What was seen of training since the last results."""
         underway, self._underway = self._underway, False
         try:
-            if not underway:
-                raise EmptyStateError(
-                    "the probe was told of no forward pass; say which ones to listen to: "
-                    "`with loop.batch(labels=...)`"
-                )
-            return self.probe.results()
+            return self.probe.results() if underway else _untold()
         except EmptyStateError as error:
             message = f"training step {self.step} is in no result: {error}"
             if not self.history:  # a mistake in the set-up shows at the first
@@ -286,6 +281,13 @@ class Recorder:
             return True
         ahead = range(1, 1 + (self.window or 1) * self._stride)
         return any(self.schedule.at_step(self.step + k) for k in ahead)
+
+
+def _untold() -> NoReturn:
+    raise EmptyStateError(
+        "the probe was told of no forward pass; say which ones to listen to: "
+        "`with loop.batch(labels=...)`"
+    )
 
 
 def _opened(directory: str | os.PathLike[str] | None) -> History:

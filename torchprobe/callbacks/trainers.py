@@ -1,12 +1,10 @@
-"""What callbacks of trainers share beyond `Recorder`: checks of their model, clean-up at any end."""
+"""What callbacks of trainers share beyond `Recorder`: checks of the model, clean-up at any end."""
 
 from __future__ import annotations
 
 import weakref
 from typing import TYPE_CHECKING, Any, Self
 
-from torchprobe.callbacks.recorder import Recorder
-from torchprobe.callbacks.running import Running
 from torchprobe.errors import AttachError, CompileError
 
 if TYPE_CHECKING:
@@ -15,6 +13,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from torchprobe.callbacks.recorder import Recorder
+    from torchprobe.callbacks.running import Running
     from torchprobe.history import History
 
 __all__ = ["TrainerCallback"]
@@ -66,11 +66,11 @@ class TrainerCallback:
 
         def admits() -> bool:
             callback = me()
-            return callback is not None and callback._still_training()
+            return callback is not None and callback.still_training()
 
         return admits
 
-    def _still_training(self) -> bool:
+    def still_training(self) -> bool:
         """Whether training goes on; if it has ended without a word, so does listening."""
         if self.running is None or self.running():
             return True

@@ -22,7 +22,7 @@ from torchprobe.training_loss import TrainingLoss
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["ProbeCallback"]
+__all__ = ["ProbeCallback"]  # noqa: F822 - by __getattr__
 
 
 class _ProbeCallback(TrainerCallback):

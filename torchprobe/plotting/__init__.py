@@ -6,6 +6,7 @@ matplotlib before the first figure. Figures are returned; a notebook shows them,
 """
 
 from torchprobe.plotting.clustergram import clustergram
+from torchprobe.plotting.curves import drift, over_steps, over_training
 from torchprobe.plotting.dendrogram import Tree, draw_tree
 from torchprobe.plotting.dispatch import PlotFunction, plot, views
 from torchprobe.plotting.lines import by_layer, by_layer_panels
@@ -35,10 +36,13 @@ __all__ = [
     "context",
     "depth_colours",
     "draw_tree",
+    "drift",
     "figure",
     "heading",
     "label",
     "marks",
+    "over_steps",
+    "over_training",
     "plot",
     "png",
     "quantity",

@@ -3,11 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from torchprobe_drift import ActivationSample
 
 import torchprobe as tp
 from torchprobe.errors import InsufficientDataError, LayerNotFoundError, SettingError
 from torchprobe.numerics import linear_cka, procrustes_distance
-from torchprobe_drift import ActivationSample
 
 X = torch.randn(60, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
