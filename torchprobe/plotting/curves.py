@@ -124,8 +124,8 @@ def drift(history: History, to: str | int = "previous", **options: Any) -> Figur
 
 
 def _draw(axes: Axes, curves: Curves, looks: Mapping[str, Any], steps: Sequence[int]) -> None:
-    marker = "o" if len(steps) <= _MOST_MARKED else ""
     for layer, line in curves.items():
+        marker = "o" if len(line) <= _MOST_MARKED else ""
         values = [line.get(step, np.nan) for step in steps]
         axes.plot(steps, values, color=looks[layer], marker=marker, markersize=3.5)
     axes.grid(axis="y", color=GRID)
