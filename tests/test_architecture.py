@@ -26,7 +26,7 @@ FLOORS = [
         "loading coverage gradients sensitivity waiting hooks receptive_fields turns forks backward"
         " stream"
     ),
-    "compute configured probe layer_table optimal_input",
+    "state compute configured probe layer_table optimal_input",
     "callbacks plotting report",
     "testing cli __main__",
 ]

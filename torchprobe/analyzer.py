@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from torchprobe.accumulators import Accumulator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from torchprobe.accumulators import State
     from torchprobe.layer import Layer
     from torchprobe.network import Network
 
@@ -77,6 +79,8 @@ class Analyzer:
     """The grouping whose labels this copy gets."""
     names: ClassNames | None = None
     """Names of the labels in this copy's grouping."""
+    names_of: Mapping[str, ClassNames] = MappingProxyType({})
+    """Names of the labels by grouping, for an analyzer that reads several."""
     provenance: Mapping[str, Any] | None = None
     """What the framework knows of the data behind a result; by layer, for a network."""
 
@@ -188,6 +192,13 @@ class Analyzer:
             elif isinstance(value, (list, tuple)):
                 yield from _inside(name, enumerate(value))
 
+    def unfed(self) -> Self:
+        """A copy that knows what earlier passes have found but has seen nothing of its own."""
+        copied = copy.copy(self)
+        for name, value in vars(self).items():
+            setattr(copied, name, _unfed(value))
+        return copied
+
     def merge(self, other: Analyzer) -> Self:
         """Add what another copy for the same layer has seen.
 
@@ -215,16 +226,49 @@ class Analyzer:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Replace the state by one from `state_dict`."""
+        for accumulator, own in self._parts(state):
+            accumulator.load_state_dict(own)
+
+    def check_slots(self, state: Mapping[str, Tensor]) -> None:
+        """Raise `MergeError` unless a state has tensors of the names, dtypes and shapes of this.
+
+        Values are not looked at: tensors may be on the meta device.
+        """
+        known = 0
+        for accumulator, own in self._parts(state):
+            known += len(own)
+            if own:
+                accumulator.check_slots(own)
+        if known < len(state):
+            raise MergeError(
+                f"the state of {self.name!r} holds {', '.join(state)}; this copy has "
+                f"{', '.join(name for name, _ in self.accumulators()) or 'no accumulators'}"
+            )
+
+    def _parts(self, state: Mapping[str, Tensor]) -> Iterator[tuple[Accumulator, State]]:
         for name, accumulator in self.accumulators():
             prefix = f"{name}."
-            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-            accumulator.load_state_dict(own)
+            yield (
+                accumulator,
+                {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)},
+            )
 
 
 def _inside(name: str, items: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, Accumulator]]:
     for key, value in items:
         if isinstance(value, Accumulator):
             yield f"{name}[{key}]", value
+
+
+def _unfed(value: Any) -> Any:
+    """A value with empty accumulators in place of those in it."""
+    if isinstance(value, Accumulator):
+        return value.unfed()
+    if type(value) is dict:
+        return {key: _unfed(each) for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_unfed, value))
+    return value
 
 
 def _field(value: Field | tuple[Any, ...] | float) -> Field:

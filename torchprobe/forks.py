@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torchprobe.analyzer import Analyzer
     from torchprobe.batch import LayerBatch
     from torchprobe.coverage import Coverage
-    from torchprobe.labels import Labels
+    from torchprobe.labels import ClassNames, Labels
     from torchprobe.layer import Layer
     from torchprobe.options import Options
 
@@ -76,6 +76,15 @@ class Forks:
         """Forget all forks."""
         self.forks, self._heard, self._state_bytes = {}, {}, 0
 
+    def note_labels(self, *, fitted: bool) -> None:
+        """Labels have fitted a layer before, in a run that is resumed."""
+        self._fitted = self._fitted or fitted
+
+    @property
+    def labels_fitted(self) -> bool:
+        """Whether labels have fitted any layer so far."""
+        return self._fitted
+
     # -- who listens
 
     def want(self, signal: str, phase: Phase) -> bool:
@@ -117,19 +126,25 @@ class Forks:
             yield from (Key(name, layer.name, grouping) for grouping in wanted)
 
     def _fork(self, key: Key, layer: Layer | Network, labels: Labels) -> Analyzer:
-        if key not in self.forks:
-            with self._lock:
-                self._reserve(key, layer)
-                analyzer = self.analyzers[key.analyzer]
-                names = labels.names.get(key.grouping) if key.grouping else None
-                fork = analyzer.fork(layer.at(analyzer.positions), key.grouping, names)
-                for _, accumulator in fork.accumulators():
-                    accumulator.to("cpu" if layer.device.type == "mps" else layer.device)
-                self.forks[key] = fork
-        return self.forks[key]
+        return self.forks[key] if key in self.forks else self.make(key, layer, labels.names)
+
+    def make(self, key: Key, layer: Layer | Network, names: Mapping[str, ClassNames]) -> Analyzer:
+        """A new fork, to be kept from now on; names of labels are those of all groupings."""
+        with self._lock:
+            self._reserve(key, layer)
+            analyzer = self.analyzers[key.analyzer]
+            own = names.get(key.grouping) if key.grouping else None
+            fork = analyzer.fork(layer.at(analyzer.positions), key.grouping, own)
+            fork.names_of = names
+            for _, accumulator in fork.accumulators():
+                accumulator.to("cpu" if layer.device.type == "mps" else layer.device)
+            self.forks[key] = fork
+        return fork
 
     def take_turns(self, layers: Iterable[tuple[Layer, Labels]]) -> None:
         """Let layers wait for another turn over the data where they would not all fit memory."""
+        if self.forks:  # a run that was resumed had planned before
+            return
         needs = {layer.name: self._need(layer, labels) for layer, labels in layers}
         budget = self.options.budget
         for layer, need in needs.items() if self.turns.allowed else ():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from torchprobe.accumulators import Groups
-from torchprobe.errors import LabelError
+from torchprobe.errors import LabelError, MergeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +62,38 @@ class ClassNames:
         if not self.strings:
             return self
         return ClassNames([self.strings[label] for label in self.ranks()])
+
+    def merge(self, other: ClassNames, grouping: str) -> None:
+        """Learn the names that another process knows.
+
+        Raises:
+            MergeError: a number has two names, or one has met strings and the other integers.
+        """
+        for label, name in other.names.items():
+            if self.names.setdefault(label, name) != name:
+                raise MergeError(
+                    f"class {label} of {grouping!r} is called {self.names[label]!r} and {name!r}; "
+                    "give the same class_names= everywhere"
+                )
+        self.strings |= other.strings
+        self.integers |= other.integers
+        if self.strings and self.integers:
+            raise MergeError(
+                f"labels {grouping!r} are strings here and integers there; give the same kind "
+                "everywhere"
+            )
+
+    def state(self) -> dict[str, Any]:
+        """As plain values, for a checkpoint."""
+        pairs = {name: [*getattr(self, name).items()] for name in ("names", "strings")}
+        return {**pairs, "integers": self.integers}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The inverse of `state`."""
+        names = cls(dict(state["names"]))
+        names.strings, names.integers = dict(state["strings"]), state["integers"]
+        return names
 
 
 def encode(labels: object, grouping: str, names: ClassNames) -> Tensor:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
+from torchprobe.axes import Axes
 from torchprobe.errors import SettingError
+from torchprobe.positions import PositionsMap
 
 if TYPE_CHECKING:
-    from torchprobe.axes import Axes
-    from torchprobe.positions import PositionsMap
+    from collections.abc import Mapping
 
 __all__ = ["POSITIONS", "Layer"]
 
@@ -69,3 +70,29 @@ class Layer:
         if positions not in POSITIONS:
             raise SettingError(f"positions={positions!r}; choose one of {', '.join(POSITIONS)}")
         return self if positions == self.positions else replace(self, positions=positions)
+
+    def state(self) -> dict[str, Any]:
+        """As plain values, for a checkpoint."""
+        return {
+            "name": self.name,
+            "axes": str(self.axes),
+            "shape": list(self.shape),
+            "module": self.module,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": str(self.device),
+            "positions_map": self.positions_map.state() if self.positions_map else None,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The inverse of `state`; every position a row."""
+        found = state["positions_map"]
+        return cls(
+            name=state["name"],
+            axes=Axes.parse(state["axes"]),
+            shape=tuple(state["shape"]),
+            module=state["module"],
+            dtype=getattr(torch, state["dtype"]),
+            device=torch.device(state["device"]),
+            positions_map=None if found is None else PositionsMap.from_state(found),
+        )

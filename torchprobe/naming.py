@@ -10,7 +10,7 @@ from torch.nn.utils.parametrize import is_parametrized
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["aliases", "canonical_names", "input_name", "never_called", "root_name"]
+__all__ = ["aliases", "canonical_names", "class_name", "input_name", "never_called", "root_name"]
 
 _WRAPPED = {
     "ActivationWrapper": "_checkpoint_wrapped_module",
@@ -65,6 +65,13 @@ def root_name(model: nn.Module) -> str:
 def input_name(model: nn.Module) -> str:
     """What the model's input is called: "input", or "input_" where a module has that name."""
     return _free("input", _walk(model))
+
+
+def class_name(module: nn.Module) -> str:
+    """The module's class as the model's author knows it: FSDP2 makes a Linear an FSDPLinear."""
+    bases = type(module).__bases__
+    sharded = len(bases) > 1 and bases[0].__name__ == "FSDPModule"
+    return (bases[1] if sharded else type(module)).__name__
 
 
 def never_called(module: nn.Module) -> bool:

@@ -112,6 +112,33 @@ def kept_inputs(inputs: tuple[Any, Any]) -> tuple[tuple[Any, ...], dict[str, Any
     return tuple(args), dict(kwargs)
 
 
+def shapes_state(inputs: tuple[Any, Any]) -> dict[str, Any]:
+    """What `shapes_of` gave as plain values, for a checkpoint; other objects become None."""
+    found, structure = pytree.tree_flatten(inputs)
+    return {
+        "structure": pytree.treespec_dumps(structure),
+        "leaves": [_leaf(each) for each in found],
+    }
+
+
+def _leaf(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return {"shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
+    return value if isinstance(value, (bool, int, float, str)) else None
+
+
+def shapes_from_state(state: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The inverse of `shapes_state`."""
+    found = [
+        torch.empty(each["shape"], dtype=getattr(torch, each["dtype"]), device="meta")
+        if isinstance(each, dict)
+        else each
+        for each in state["leaves"]
+    ]
+    args, kwargs = pytree.tree_unflatten(found, pytree.treespec_loads(state["structure"]))
+    return tuple(args), dict(kwargs)
+
+
 def shapes_of(inputs: tuple[Any, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """A call's (args, kwargs) with tensors that have shape and dtype but no values."""
     args, kwargs = pytree.tree_map_only(Tensor, lambda t: t.to("meta"), tuple(inputs))

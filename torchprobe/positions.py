@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import torch
 
 from torchprobe.errors import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -220,6 +220,19 @@ class Map:
         least, most = (n_input + low) / self.stride, (n_input + high) / self.stride
         return math.floor(least) - slack, math.ceil(most) - 1 + slack
 
+    def state(self) -> dict[str, Any]:
+        """As plain values, for a checkpoint."""
+        exact = {name: getattr(self, name) for name in ("stride", "offset", "left", "right")}
+        plain = {name: None if value is None else str(value) for name, value in exact.items()}
+        return {**plain, "phases": [list(span) for span in self.phases]}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The inverse of `state`."""
+        sides = {side: state[side] for side in ("left", "right")}
+        phases = [(first, last) for first, last in state["phases"]]
+        return cls(state["stride"], state["offset"], **sides, phases=phases)
+
 
 @dataclass(frozen=True)
 class PositionsMap:
@@ -268,6 +281,33 @@ class PositionsMap:
         return tuple(
             each.inside(output[axis or ""], sizes[axis])
             for axis, each in zip(self.along, self.maps, strict=True)
+        )
+
+    def state(self) -> dict[str, Any]:
+        """As plain values, for a checkpoint."""
+        return {
+            "layer": self.layer,
+            "axes": list(self.axes),
+            "along": list(self.along),
+            "maps": [each.state() for each in self.maps],
+            "sizes": [[list(pair) for pair in pairs] for pairs in self.sizes],
+            "grid": list(self.grid),
+            "note": self.note,
+            "output": self.output.state() if self.output else None,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The inverse of `state`."""
+        return cls(
+            layer=state["layer"],
+            axes=tuple(state["axes"]),
+            along=tuple(state["along"]),
+            maps=tuple(Map.from_state(each) for each in state["maps"]),
+            sizes=tuple(tuple((n, m) for n, m in pairs) for pairs in state["sizes"]),
+            grid=tuple(state["grid"]),
+            note=state["note"],
+            output=None if state["output"] is None else cls.from_state(state["output"]),
         )
 
 

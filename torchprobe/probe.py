@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from torchprobe import compat
+from torchprobe import compat, state
 from torchprobe.compute import compute, joined
 from torchprobe.configured import configured
 from torchprobe.errors import AttachError, CompileError, EmptyStateError, SettingError
@@ -24,11 +24,15 @@ from torchprobe.objective import Objective
 from torchprobe.options import Options
 from torchprobe.plugins import plugins
 from torchprobe.receptive_fields import Book
+from torchprobe.sample_ids import SampleIds
 from torchprobe.sandbox import Sandbox, all_generators_kept
 from torchprobe.selection import Selector, select
 from torchprobe.sensitivity import differentiable
+from torchprobe.state import SCHEMA
 from torchprobe.stream import Stream
 from torchprobe.training_loss import TrainingLoss
+from torchprobe.turns import Turns
+from torchprobe.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
     from torchprobe.objective import ObjectiveLike
     from torchprobe.receptive_fields import Stated
     from torchprobe.results import Results
+    from torchprobe.state import State
 
 __all__ = ["Probe"]
 
@@ -161,20 +166,24 @@ class Probe:
         """
         if self.attached:
             raise AttachError("detach the probe before resetting it")
-        layouts = Layouts(self.model, self._axes, plugins().layout)
-        self._stream = Stream(
+        self._stream = self._new_stream()
+        self._begin()
+
+    def _new_stream(self) -> Stream:
+        """One that has seen nothing."""
+        stream = Stream(
             self.selection,
-            layouts,
+            Layouts(self.model, self._axes, plugins().layout),
             self.analyzers,
             self._groupings,
             self._options,
             (root_name(self.model), input_name(self.model)),
         )
         names = {name: ClassNames(given) for name, given in self._class_names.items()}
-        self._stream.class_names = names
-        self._stream.lenient = self._lenient
-        self._stream.book = self._book
-        self._begin()
+        stream.class_names = names
+        stream.lenient = self._lenient
+        stream.book = self._book
+        return stream
 
     def _begin(self) -> None:
         """Nothing has been seen yet."""
@@ -337,12 +346,13 @@ class Probe:
         self._phase = (split, number)
         self._stream.number = number
 
-    def _end_phase(self) -> None:
-        """Tell the analyzers that a pass over a split is complete."""
+    def _end_phase(self, phase: tuple[str, int] | None = None) -> None:
+        """Tell the analyzers that a pass over a split is complete, by default the current one."""
+        phase = phase or self._phase
         with Sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
-            self._stream.forks.end_phase(self._phase)
-        if self._phase not in self._phases:
-            self._phases.append(self._phase)
+            self._stream.forks.end_phase(phase)
+        if phase not in self._phases:
+            self._phases.append(phase)
 
     def run(
         self,
@@ -456,6 +466,90 @@ class Probe:
         with differentiable(self.model, moved(batch.inputs, device)) as inputs:
             replace(batch, inputs=inputs).call(self.model, device)
 
+    # -- saving
+
+    def state_dict(self) -> State:
+        """All that was seen, as tensors and plain values: a copy to save, send or resume from.
+
+        `torch.save` keeps it and ``torch.load(..., weights_only=True)`` reads it. It holds the
+        accumulators of every analyzer, layer and grouping, the layers met, coverage, names of
+        labels, and how far the run is; nothing of the model.
+
+        Example:
+            >>> import torch, torchprobe as tp
+            >>> def made():
+            ...     return tp.Probe(torch.nn.ReLU(), analyzers=["class_selectivity"])
+            >>> data = [(torch.eye(3), torch.tensor([0, 1, 0]))]
+            >>> probe = made()
+            >>> _ = probe.run(data)
+            >>> copy = made()
+            >>> copy.load_state_dict(probe.state_dict())
+            >>> copy.results() == probe.results()
+            True
+        """
+        return {
+            "schema": SCHEMA,
+            "torchprobe": __version__,
+            "probe": self._described(),
+            "phase": [*self._phase],
+            "phases": [[*phase] for phase in self._phases],
+            "ids": self._stream.ids.state(),
+            "finished": state.pack_results(self._finished),
+            **state.dump(self._stream),
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Replace all that was seen by a state from `state_dict`, and go on from there.
+
+        Args:
+            saved: of a probe made with the same model, layers, analyzers and options; weights are
+                not compared.
+
+        Raises:
+            AttachError: the probe is attached.
+            MergeError: the state is of a probe that was made otherwise, or of another version;
+                says what differs. What was seen before is kept.
+        """
+        if self.attached:
+            raise AttachError("detach the probe before loading a state into it")
+        stream = self._new_stream()
+        state.check(saved, self._described(), "the saved state")
+        here = {**saved, "layers": [state.placed(each, self._devices) for each in saved["layers"]]}
+        with Sandbox(torch.device("cpu")):
+            state.meet(stream, here, self._modules[root_name(self.model)], "the saved state")
+            state.fill(stream, here)
+        stream.ids = SampleIds.from_state(saved["ids"])
+        stream.forks.turns = Turns.from_state(saved["turns"])
+        stream.restored = bool(stream.layers)
+        self._stream, self._finished = stream, state.unpack_results(saved["finished"])
+        self._phase = (saved["phase"][0], saved["phase"][1])
+        stream.number = self._phase[1]
+        self._phases = []
+        for split, number in saved["phases"]:
+            self._end_phase((split, number))
+
+    @property
+    def _devices(self) -> list[torch.device]:
+        """Where the model's parameters are, at least one."""
+        found = dict.fromkeys(parameter.device for parameter in self.model.parameters())
+        return [*found] or [device_of(self.model)]
+
+    def _described(self) -> str:
+        """What this probe is made of, as far as states depend on it."""
+        options, rules = self._options, self._book.rules
+        return state.describe(
+            layers=[
+                *self.selection.modules,
+                *([self._stream.input] if self.selection.input else []),
+            ],
+            analyzers=state.analyzers_described(self.analyzers),
+            groupings=list(self._groupings),
+            options={name: getattr(options, name) for name in ("calls", "max_calls", "nonfinite")},
+            objective=vars(options.objective),
+            axes={name: str(axes) for name, axes in self._axes.items()},
+            rules={name: getattr(rules, name) for name in ("labels_at", "label_rule", "mask_rule")},
+        )
+
     # -- asking
 
     @property
@@ -476,16 +570,20 @@ class Probe:
         """
         turns, parts = self._stream.forks.turns, list(self._finished)
         unreached = turns.waiting
-        if self._stream.discovering and parts:  # interrupted before this turn had begun
+        if self._nothing_seen and parts:  # interrupted before this turn had begun
             unreached += sorted(turns.now or ())
         else:
             parts.append(self._found())
         return joined(parts, unreached)
 
+    @property
+    def _nothing_seen(self) -> bool:
+        return self._stream.discovering and not self._stream.layers
+
     def _found(self) -> Results:
         """The results of the layers whose turn it is."""
-        if self._stream.discovering:
-            raise EmptyStateError(_nothing_seen(self.coverage))
+        if self._nothing_seen:
+            raise EmptyStateError(_told_nothing(self.coverage))
         self._end_phase()
         with Sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
             alone = not self._finished and not self._stream.forks.turns.later
@@ -539,7 +637,7 @@ def _limited(
             bar.update()
 
 
-def _nothing_seen(coverage: Coverage) -> str:
+def _told_nothing(coverage: Coverage) -> str:
     message = "the probe has seen no complete forward pass"
     if coverage.rolled_back:
         message += f" ({dict(coverage.rolled_back)})"

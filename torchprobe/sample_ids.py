@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Self
+
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["SampleIds"]
 
@@ -35,3 +40,16 @@ class SampleIds:
     def count(self, split: str, number: int, samples: int) -> None:
         """Some samples were seen."""
         self._seen[split, number] = self._seen.get((split, number), 0) + samples
+
+    def state(self) -> dict[str, Any]:
+        """As plain values, for a checkpoint."""
+        seen = [[split, number, n] for (split, number), n in self._seen.items()]
+        return {"splits": dict(self._splits), "seen": seen}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The inverse of `state`."""
+        ids = cls()
+        ids._splits = dict(state["splits"])
+        ids._seen = {(split, number): n for split, number, n in state["seen"]}
+        return ids

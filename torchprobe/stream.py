@@ -20,6 +20,7 @@ from torchprobe.forks import Forks
 from torchprobe.groupings import OfLayer
 from torchprobe.labels import ClassNames, Labels
 from torchprobe.layer import Layer
+from torchprobe.naming import class_name
 from torchprobe.network import Network, NetworkBatch, kept_inputs, shapes_of
 from torchprobe.outputs import leaves
 from torchprobe.sample_ids import SampleIds
@@ -75,6 +76,8 @@ class Stream:
         """Which pass over the split this is."""
         self.class_names: dict[str, ClassNames] = {}
         self.follows_inputs = self.discovering = True
+        self.restored = False
+        """Whether layers and forks come from a saved state, and axes are only told once more."""
         self.discovered: Callable[[], None] = lambda: None
         self.book: Book | None = None
         """What is known of the positions of layers; without it labels must fit each exactly."""
@@ -83,7 +86,7 @@ class Stream:
         """Whether nobody chose the layers, so that what cannot be read is skipped, not refused."""
         self.backward: Backward | None = None
         self.aim(options)
-        self._ids = SampleIds()
+        self.ids = SampleIds()
         self._lock = threading.RLock()
         self._said = threading.local()
 
@@ -103,7 +106,7 @@ class Stream:
         new = Stream(
             self.selection, self.layouts, self.forks.analyzers, self.computed, self.options, names
         )
-        for name in ("class_names", "book", "lenient", "_ids"):
+        for name in ("class_names", "book", "lenient", "ids"):
             setattr(new, name, getattr(self, name))
         if not self.discovering:
             new.layers = dict(self.layers)
@@ -356,14 +359,14 @@ class Stream:
         merged = self.options.calls == "merge" or item.call >= self.options.max_calls
         call = None if merged else item.call
         axes = item.leaf.axes or self.layouts.axes(item.name, item.path, item.module, shape, call)
-        kind = "" if item.name == self.input else type(item.module).__name__
+        kind = "" if item.name == self.input else class_name(item.module)
         return Layer(name, Axes.parse(axes), shape, kind, tensor.dtype, tensor.device)
 
     def _labels(self, current: Pass, item: Waiting, layer: Layer) -> Labels:
         labels, tensor = current.labels, item.leaf.tensor
         if labels.ids is None and tensor is not None:
             n = layer.axes.size(tensor.shape, "sample") if "sample" in layer.axes.names else 1
-            labels.ids = self._ids.next(*current.phase, n)
+            labels.ids = self.ids.next(*current.phase, n)
         return labels if item.leaf.lengths is None else labels.with_lengths(item.leaf.lengths)
 
     # -- the end of a call
@@ -402,10 +405,12 @@ class Stream:
                 network = self._network(current)
                 if network is not None and self.forks.of_network:
                     self.forks.listeners(current.phase, network, current.labels)
-                self._check_met()
+                if not self.restored:  # else all was met before
+                    self._check_met()
             except BaseException:
-                self.layers = {}
-                self.forks.clear()
+                if not self.restored:
+                    self.layers = {}
+                    self.forks.clear()
                 raise
             finally:
                 self.layouts.forget()
@@ -456,7 +461,7 @@ class Stream:
                 self.coverage.skip(layer, reason)
             self.coverage.forwards += 1
             if current.labels.ids is not None:
-                self._ids.count(*current.phase, len(current.labels.ids))
+                self.ids.count(*current.phase, len(current.labels.ids))
         current.labels.matching = None  # holds the inputs
 
     def _forget(self, current: Pass | None, reason: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torchprobe.errors import EmptyStateError
 from torchprobe.labels import Labels
 from torchprobe.layer import Layer
 from torchprobe.network import Network, NetworkBatch
+from torchprobe.probe import Probe
 from torchprobe.result import Result
 from torchprobe.sandbox import Sandbox
 
@@ -57,6 +59,13 @@ class Example:
         return LayerBatch(
             self.layer, values, labels, split=split, number=number, gradients=gradients
         )
+
+    def objective(self, output: Tensor, labels: Labels) -> Tensor:
+        """An objective whose gradients at the samples are `gradients`."""
+        assert labels.ids is not None
+        at = {number: place for place, number in enumerate(self.ids.tolist())}
+        index = [at[number] for number in labels.ids.tolist()]
+        return output * self.gradients[index]
 
     def part(self, index: Tensor) -> Example:
         """Some samples only."""
@@ -199,6 +208,7 @@ def checks() -> tuple[Check, ...]:
         merging_two_halves_equals_one_pass,
         merging_nothing_changes_nothing,
         a_saved_state_restores_the_result,
+        a_saved_probe_goes_on_where_it_was,
         a_class_seen_late_counts_the_same,
         repeating_gives_the_same_bits,
         state_does_not_grow_with_the_data,
@@ -255,6 +265,13 @@ def merging_nothing_changes_nothing(analyzer: Analyzer, data: Example) -> None:
 
 def a_saved_state_restores_the_result(analyzer: Analyzer, data: Example) -> None:
     _equal(_run(analyzer, data, [16]), _run(analyzer, data, [16], resume=True), "a resumed run")
+
+
+def a_saved_probe_goes_on_where_it_was(analyzer: Analyzer, data: Example) -> None:
+    whole = _run_probe(analyzer, data, saved_at=None)
+    phases = list(_phases(analyzer))
+    for phase in dict.fromkeys([phases[0], phases[-1]]):
+        _equal(whole, _run_probe(analyzer, data, saved_at=phase), f"a probe saved in {phase}")
 
 
 def a_class_seen_late_counts_the_same(analyzer: Analyzer, data: Example) -> None:
@@ -362,6 +379,48 @@ def _run(
     return _each(first.compute())
 
 
+def _run_probe(analyzer: Analyzer, data: Example, saved_at: tuple[str, int] | None) -> list[Result]:
+    """All phases through a probe, saved in the middle of one and loaded into another."""
+    probe = _probe(analyzer, data)
+    half = len(data) // 2
+    for number, phase in enumerate(_phases(analyzer)):
+        if phase[0] == "fit" and number:
+            probe.next_pass()
+        for index in torch.arange(len(data)).split(half):
+            _let_see(probe, data, index, phase[0])
+            if phase == saved_at and not index[0]:
+                saved = _through_a_file(probe.state_dict())
+                probe = _probe(analyzer, data)
+                probe.load_state_dict(saved)
+    return [*probe.results()[analyzer.name].values()]
+
+
+def _probe(analyzer: Analyzer, data: Example) -> Probe:
+    if isinstance(data, NetworkExample):
+        return Probe(data.network.model, analyzers=[analyzer], on_error="raise")
+    axes = str(data.layer.axes)
+    model = nn.Sequential(nn.Identity())
+    return Probe(
+        model, "0", [analyzer], axes={"0": axes}, objective=data.objective, on_error="raise"
+    )
+
+
+def _let_see(probe: Probe, data: Example, index: Tensor, split: str) -> None:
+    wanted = "gradients" in next(iter(probe.analyzers.values())).signals
+    with probe, probe.batch(data.labels[index], ids=data.ids[index], split=split):
+        values = data.values[index].requires_grad_(wanted)
+        with torch.set_grad_enabled(wanted):
+            probe.model(values)
+
+
+def _through_a_file(state: dict[str, Any]) -> dict[str, Any]:
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    loaded: dict[str, Any] = torch.load(file, weights_only=True)
+    return loaded
+
+
 def _each(found: Result | Iterable[Result]) -> list[Result]:
     return [found] if isinstance(found, Result) else list(found)
 
@@ -378,12 +437,7 @@ def _feed_processes(
 
 def _empty_like(fork: Analyzer) -> Analyzer:
     """A copy that knows what earlier phases found but has seen nothing of this one."""
-    import copy
-
-    empty = copy.deepcopy(fork)
-    for _, accumulator in empty.accumulators():
-        accumulator.reset()
-    return empty
+    return fork.unfed()
 
 
 def _feed_part(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from torchprobe.errors import TorchprobeWarning
 
@@ -75,6 +75,22 @@ class Turns:
     def waiting(self) -> list[str]:
         """The layers whose turn has not come."""
         return sorted(layer for group in self.later for layer in group)
+
+    def state(self) -> dict[str, Any]:
+        """As plain values, for a checkpoint."""
+        return {
+            "allowed": self.allowed,
+            "now": None if self.now is None else sorted(self.now),
+            "later": [sorted(group) for group in self.later],
+            "number": self.number,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The inverse of `state`."""
+        now = None if state["now"] is None else frozenset(state["now"])
+        later = tuple(frozenset(group) for group in state["later"])
+        return cls(state["allowed"], now, later, state["number"])
 
     def __str__(self) -> str:
         """Which turn of how many, where there are several."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from torchprobe import Field, Layer, LayerBatch, Result
-    from torchprobe.labels import ClassNames
     from torchprobe_projection.clouds import Cloud
     from torchprobe_projection.projector import Picture, Projector
 
@@ -131,14 +130,12 @@ class Projection(Analyzer):
         self.samples = {
             split: LabelledSample(layer.channels, n, self.seed) for split, n in sizes.items()
         }
-        self.said: Mapping[str, ClassNames] = {}
 
     def update(self, batch: LayerBatch) -> None:
         """Let the rows of a batch into the sample of its split."""
         given = batch.given
         wanted = [name for name in given.labels if name in (self.groupings or given.labels)]
         labels = {name: _labels(batch.view(name, self.positions)) for name in wanted}
-        self.said = given.names
         self.samples[batch.split].update(self._kept(batch.rows()), batch.row_ids, groupings=labels)
 
     def compute(self) -> Result:
@@ -152,7 +149,7 @@ class Projection(Analyzer):
         measuring = Measuring(self.measures, self.neighbours, self.options)
         measuring.require_points(cloud)
         pictures = {name: self._picture(name, cloud) for name in (*self.methods, Random.name)}
-        classes = Classes.of(cloud.labels, self.said)
+        classes = Classes.of(cloud.labels, self.names_of)
         places = np.stack([picture.coordinates for picture in pictures.values()])
         fields: dict[str, Any] = {
             "coordinates": ("method point axis", places),

@@ -71,10 +71,10 @@ class LabelledSample(BoundedSample):
         for key in dict.fromkeys([*_groupings(mine), *_groupings(state)]):
             self.state[key] = _looked_up(self.state["ids"], key, [mine, state])
 
-    def check(self, state: Mapping[str, Tensor]) -> None:
-        """Raise `MergeError` unless a full state is a sample of this kind with labels beside it."""
+    def check_slots(self, state: Mapping[str, Tensor]) -> None:
+        """Raise `MergeError` unless a full state is a sample with labels beside it."""
         labels = _groupings(state)
-        super().check({name: state[name] for name in state if name not in labels})
+        super().check_slots({name: state[name] for name in state if name not in labels})
         for key in labels:
             if state[key].dtype != torch.int64 or state[key].shape != state["ids"].shape:
                 raise MergeError(f"{key!r} of a sample are not int64 labels, one for each row")

@@ -371,3 +371,59 @@ def test_the_state_of_a_loop_survives_a_checkpoint(tmp_path):
     with resumed:
         train(model, resumed, batches=BATCHES[3:4])
     assert resumed.history.steps == (0, 2, 4)
+
+
+@pytest.mark.parametrize("analyzer", [ByLabel, Gradient])
+def test_what_is_in_no_result_yet_survives_a_checkpoint_too(tmp_path, analyzer):
+    """A window of four steps, interrupted in its middle."""
+
+    def made(model):
+        objective = tp.TrainingLoss("mean")
+        return tp.callbacks.Loop(probe_of(model, analyzer, objective=objective), every=4, window=4)
+
+    whole, model = net(), net()
+    torch.manual_seed(3)
+    with made(whole) as loop:
+        train(whole, loop)
+    torch.manual_seed(3)
+    optimizer = optimizer_of(model)
+    with made(model) as first:
+        some(model, optimizer, first, BATCHES[:2])
+        saved = {"loop": first.state_dict(), "rng": torch.get_rng_state()}
+        torch.save(saved, tmp_path / "state.pt")
+        some(model, optimizer, first, BATCHES[2:3])  # lost
+    weights, adam = twin(tmp_path)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    second = made(weights)
+    second.load_state_dict(state["loop"])
+    torch.set_rng_state(state["rng"])
+    with second:
+        some(weights, adam, second, BATCHES[2:])
+    assert second.history.steps == loop.history.steps == (4, 6)
+    for step, results in loop.history.items():
+        for layer, result in results[analyzer.name].items():
+            found = second.history[step][analyzer.name][layer]
+            assert found.mean == pytest.approx(result.mean, abs=1e-12)
+            assert found.provenance["samples"] == result.provenance["samples"]
+
+
+def some(model, optimizer, loop, batches):
+    for x, y in batches:
+        optimizer.zero_grad()
+        with loop.batch(labels=y):
+            nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        loop.step()
+
+
+def twin(tmp_path):
+    """The model and optimizer as they were after two steps."""
+    torch.manual_seed(3)
+    model = net()
+    torch.manual_seed(3)
+    optimizer = optimizer_of(model)
+    for x, y in BATCHES[:2]:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    return model, optimizer

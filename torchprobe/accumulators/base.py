@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
@@ -60,10 +61,17 @@ class Accumulator(ABC):
         The other state is only read. It is trusted; `check` one that comes from elsewhere.
         """
 
-    def check(self, state: Mapping[str, Tensor]) -> None:
-        """Raise `MergeError` unless a full state has the tensors and shapes of this kind."""
+    def check_slots(self, state: Mapping[str, Tensor]) -> None:
+        """Raise `MergeError` unless a full state has the tensors, dtypes and shapes of this kind.
+
+        Values are not looked at: tensors may be on the meta device.
+        """
         if self.slots:
             check(self.slots, state, type(self).__name__)
+
+    def check(self, state: Mapping[str, Tensor]) -> None:
+        """Raise `MergeError` unless a full state can be that of this accumulator."""
+        self.check_slots(state)
 
     @torch.inference_mode(mode=False)  # what is made under inference mode cannot be changed later
     def update(self, *args: Any, **kwargs: Any) -> None:
@@ -130,6 +138,10 @@ class Accumulator(ABC):
                 f"this state does not fit {self!r}: {error}; load it into an accumulator made with "
                 "the same settings"
             ) from error
+
+    def unfed(self) -> Self:
+        """Another with the same settings and device that has seen nothing."""
+        return copy.deepcopy(self, {id(self.state): {}})
 
     def reset(self) -> None:
         """Forget everything seen; settings stay."""

@@ -85,6 +85,8 @@ class Recorder:
         self._said = ExitStack()
         self._underway = False
         """Whether something may have been seen that is in no result yet."""
+        self._resumed = False
+        """Whether a checkpoint has brought some of it."""
 
     def _checked_window(self, window: int | None) -> int | None:
         if window is None:
@@ -111,6 +113,7 @@ class Recorder:
                 loader cannot be used, as by `Probe.run`.
         """
         self.close()
+        self._underway, self._resumed = self._resumed, False
         if not _first_process():
             self.history.directory = None  # the results are the same in all processes
         self.history = self._as_of(step)
@@ -226,8 +229,14 @@ class Recorder:
             self.probe.detach()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps, as tensors, text and numbers."""
-        return {"step": self.step, "epoch": self.epoch, "history": self.history.state_dict()}
+        """What a checkpoint keeps, as tensors, text and numbers: also what is in no result yet."""
+        underway = self._underway and self.on_training
+        return {
+            "step": self.step,
+            "epoch": self.epoch,
+            "history": self.history.state_dict(),
+            "probe": self.probe.state_dict() if underway else None,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint, with the results that had been found by then.
@@ -238,6 +247,9 @@ class Recorder:
         self.close()
         self.history.load_state_dict(state["history"])
         self.step, self.epoch = state["step"], state["epoch"]
+        if state["probe"] is not None:
+            self.probe.load_state_dict(state["probe"])
+        self._resumed = state["probe"] is not None
 
     # -- what it does
 

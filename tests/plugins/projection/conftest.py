@@ -35,6 +35,7 @@ def feed():
             axes = Axes.parse("sample channel" if values.ndim == 2 else "sample channel time")
             layer = Layer(name, axes, tuple(values.shape), dtype=values.dtype)
             fork = fork or Projection(**settings).fork(layer)
+            fork.names_of = names
             numbers = torch.arange(len(values)) if ids is None else ids[split]
             for part in torch.arange(len(values)).split(size or len(values)):
                 given = {g: each[split][part] for g, each in (labels or {}).items()}

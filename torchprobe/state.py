@@ -1,0 +1,217 @@
+"""The state of a probe as tensors and plain values: for checkpoints, and for other processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torchprobe.archive import pack, unpack
+from torchprobe.coverage import Coverage
+from torchprobe.documents import dumps, freeze, loads
+from torchprobe.errors import MergeError
+from torchprobe.forks import Key
+from torchprobe.labels import ClassNames
+from torchprobe.layer import Layer
+from torchprobe.network import Network, shapes_from_state, shapes_state
+from torchprobe.results import LayerResults, Results
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import torch
+    from torch import Tensor, nn
+
+    from torchprobe.analyzer import Analyzer
+    from torchprobe.stream import Stream
+
+__all__ = ["SCHEMA", "State", "check", "dump", "fill", "header", "meet", "pack_results"]
+
+SCHEMA = 1
+"""Of states; another is refused."""
+
+State = dict[str, Any]
+
+
+# -- saving
+
+
+def dump(stream: Stream) -> State:
+    """What a stream has seen: layers, coverage, names of labels, every fork's accumulators."""
+    forks = stream.forks
+    return {
+        "layers": [layer.state() for layer in stream.layers.values()],
+        "coverage": stream.coverage.state(),
+        "class_names": {name: names.state() for name, names in stream.class_names.items()},
+        "turns": forks.turns.state(),
+        "labels_fitted": forks.labels_fitted,
+        "forks": [_fork_state(stream, key, fork) for key, fork in forks.forks.items()],
+    }
+
+
+def _fork_state(stream: Stream, key: Key, fork: Analyzer) -> State:
+    of_network = isinstance(fork.subject, Network)
+    return {
+        "analyzer": key.analyzer,
+        "layer": key.layer,
+        "grouping": key.grouping,
+        "disabled": stream.forks.disabled.get(key, ""),
+        "unlabelled": key in stream.forks.unlabelled,
+        "inputs": shapes_state(fork.network.inputs) if of_network else None,
+        "layers": [layer.name for layer in fork.network.layers] if of_network else [],
+        "tensors": fork.state_dict(),
+    }
+
+
+def header(state: Mapping[str, Any]) -> State:
+    """A state without its values: every tensor on the meta device, which has a dtype and a shape.
+
+    Example:
+        >>> header({"forks": [{"tensors": {"mean.count": torch.ones(3)}}]})["forks"]
+        [{'tensors': {'mean.count': tensor(..., device='meta', size=(3,))}}]
+    """
+    bare = [
+        {**fork, "tensors": {name: tensor.to("meta") for name, tensor in fork["tensors"].items()}}
+        for fork in state["forks"]
+    ]
+    return {**state, "forks": bare}
+
+
+# -- loading and merging
+
+
+def check(state: Mapping[str, Any], described: str, who: str) -> None:
+    """Raise `MergeError` unless a state is of this schema and of a probe that was made alike.
+
+    Args:
+        state: what `torchprobe.Probe.state_dict` gave.
+        described: what this probe was made of.
+        who: whose state it is, for the message.
+    """
+    if state.get("schema") != SCHEMA:
+        raise MergeError(
+            f"{who} has a state of schema {state.get('schema')!r} (torchprobe "
+            f"{state.get('torchprobe')}), this torchprobe reads {SCHEMA}; use the same version"
+        )
+    theirs, ours = loads(state["probe"].encode(), who), loads(described.encode(), "this probe")
+    for what in ours:
+        if theirs.get(what) != ours[what]:
+            raise MergeError(
+                f"{who} has a probe with other {what}: {theirs.get(what)}, not {ours[what]}; make "
+                "the probe with the same model, layers, analyzers and options"
+            )
+
+
+def meet(stream: Stream, state: Mapping[str, Any], model: nn.Module, who: str) -> None:
+    """Know layers, names and forks of a state beside those that are known; values come by `fill`.
+
+    Tensors are only looked at for their dtypes and shapes, so that a `header` will do.
+
+    Raises:
+        MergeError: a layer, a name or a fork's tensors contradict what is known.
+    """
+    for each in state["layers"]:
+        _meet_layer(stream, Layer.from_state(each), who)
+    for grouping, names in state["class_names"].items():
+        known = stream.class_names.setdefault(grouping, ClassNames())
+        known.merge(ClassNames.from_state(names), grouping)
+    stream.coverage.merge(Coverage.from_state(state["coverage"]))
+    stream.forks.note_labels(fitted=state["labels_fitted"])
+    for each in state["forks"]:
+        _meet_fork(stream, each, model, who)
+
+
+def _meet_layer(stream: Stream, layer: Layer, who: str) -> None:
+    known = stream.layers.setdefault(layer.name, layer)
+    for what in ("axes", "width", "module", "dtype"):
+        ours, theirs = getattr(known, what), getattr(layer, what)
+        if ours != theirs:
+            raise MergeError(
+                f"layer {layer.name!r} has {what} {theirs} in {who} and {ours} elsewhere; run the "
+                "same model, in the same precision, everywhere"
+            )
+
+
+def _meet_fork(stream: Stream, state: Mapping[str, Any], model: nn.Module, who: str) -> None:
+    forks, key = stream.forks, _key(state)
+    fork = forks.forks.get(key)
+    if fork is None:
+        fork = forks.make(key, _subject(stream, state, model), stream.class_names)
+    if state["disabled"]:
+        forks.disabled.setdefault(key, state["disabled"])
+    if state["unlabelled"]:
+        forks.unlabelled.add(key)
+    try:
+        fork.check_slots(state["tensors"])
+    except MergeError as error:
+        raise MergeError(f"{key} in {who}: {error}") from error
+
+
+def _key(state: Mapping[str, Any]) -> Key:
+    return Key(state["analyzer"], state["layer"], state["grouping"])
+
+
+def _subject(stream: Stream, state: Mapping[str, Any], model: nn.Module) -> Layer | Network:
+    if state["inputs"] is None:
+        return stream.layers[state["layer"]]
+    layers = tuple(stream.layers[name] for name in state["layers"])
+    return Network(state["layer"], model, layers, shapes_from_state(state["inputs"]))
+
+
+def fill(stream: Stream, state: Mapping[str, Any]) -> None:
+    """Add the values of a state that was met to the forks.
+
+    Raises:
+        MergeError: they do not fit (a sample drawn with another seed).
+    """
+    for each in state["forks"]:
+        fork = stream.forks.forks[_key(each)]
+        arrived = fork.unfed()
+        arrived.load_state_dict(each["tensors"])
+        fork.merge(arrived)
+
+
+# -- what goes with it
+
+
+def describe(**parts: Any) -> str:
+    """What a probe is made of as text, to be compared with another's."""
+    return dumps(freeze(parts), sort_keys=True).decode()
+
+
+def analyzers_described(analyzers: Mapping[str, Analyzer]) -> dict[str, Any]:
+    """Class and settings of each analyzer."""
+    return {
+        name: {"class": type(each), "settings": each.settings(), "groupings": each.groupings}
+        for name, each in analyzers.items()
+    }
+
+
+def pack_results(parts: Iterable[Results]) -> list[State]:
+    """Results of layers that had their turn as tensors and text."""
+    packed = []
+    for part in parts:
+        arrays, document = pack({name: part[name] for name in part})
+        text = dumps({"results": document, "provenance": part.provenance}).decode()
+        packed.append({"arrays": arrays, "document": text})
+    return packed
+
+
+def unpack_results(parts: Sequence[Mapping[str, Any]]) -> list[Results]:
+    """The inverse of `pack_results`."""
+    found = []
+    for part in parts:
+        document = loads(part["document"].encode(), "a state")
+        analyzers = unpack(part["arrays"], document["results"])
+        layers = {name: LayerResults(results) for name, results in analyzers.items()}
+        found.append(Results(layers, document["provenance"]))
+    return found
+
+
+def placed(layer: Mapping[str, Any], devices: Sequence[torch.device]) -> dict[str, Any]:
+    """A layer's state where this model is: on the same device if it has that, else on its first."""
+    there = layer["device"] in map(str, devices)
+    return {**layer, "device": layer["device"] if there else str(devices[0])}
+
+
+def tensors_of(state: Mapping[str, Any]) -> list[Tensor]:
+    """The values of all forks, in an order that `header` fixes."""
+    return [each["tensors"][name] for each in state["forks"] for name in sorted(each["tensors"])]
