@@ -176,3 +176,12 @@ def test_batches_of_no_or_one_sample_are_fine(n):
     result = tp.Probe(model, "model", [ChannelMean]).run([x, x[:n]])["mean"]["model"]
     assert result.n == 5 + n
     assert np.isfinite(result.mean).all()
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_nested_tensors_of_vectors_are_reported_not_guessed_at(layout):
+    parts = [torch.ones(2), torch.ones(3)]
+    (leaf,) = leaves(torch.nested.nested_tensor(parts, layout=layout))
+    assert leaf.tensor is None
+    assert "a nested tensor of 2 dimensions" in leaf.problem

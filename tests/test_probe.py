@@ -376,6 +376,17 @@ def test_nothing_seen_says_so():
         tp.Probe(model, "out", [ChannelMean]).results()
 
 
+class Returning(nn.Module):
+    """Answers everything with the same."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, _):
+        return self.answer
+
+
 def test_layers_that_never_fire_are_listed():
     class Gated(MLP):
         def __init__(self):
@@ -387,6 +398,22 @@ def test_layers_that_never_fire_are_listed():
     probe.run([x])
     assert probe.coverage.silent == ("expert",)
     assert "expert  never fired" in str(probe.coverage)
+
+
+def test_layers_that_return_no_tensor_are_told_from_those_that_never_fire():
+    class Told(MLP):
+        def __init__(self):
+            super().__init__()
+            self.word = Returning(None)
+
+        def forward(self, x):
+            self.word(x)
+            return super().forward(x)
+
+    model, (x, _) = Told().double(), data()
+    probe = tp.Probe(model, ["word", "out"], [ChannelMean])
+    probe.run([x])
+    assert "word  skipped 1: returned no tensor" in str(probe.coverage)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

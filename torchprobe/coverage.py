@@ -131,7 +131,7 @@ class Coverage:
                 parts.append(f"{seen.nonfinite} rows with NaN or infinity left out")
             if name in self.unequal:
                 parts.append("fired less often than others")
-        elif name in self.silent:
+        elif name in self.silent and name not in self.skipped:
             parts.append("never fired")
         parts += [f"skipped {n}: {why}" for why, n in self.skipped.get(name, {}).items()]
         return "; ".join(parts)

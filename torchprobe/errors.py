@@ -17,6 +17,7 @@ __all__ = [
     "MergeError",
     "MissingExtraError",
     "NonFiniteError",
+    "NothingToDrawError",
     "PluginError",
     "PluginWarning",
     "SettingError",
@@ -36,6 +37,10 @@ class ShapeError(TorchprobeError, ValueError):
 
 class SettingError(TorchprobeError, ValueError):
     """An argument or option has a value that is not allowed."""
+
+
+class NothingToDrawError(SettingError):
+    """Results hold nothing of what a view shows, whatever its options."""
 
 
 class LabelError(TorchprobeError, ValueError):

@@ -85,14 +85,23 @@ def _packed(packed: PackedSequence, path: str) -> Leaf:
     return Leaf(path, padded, lengths, "sample time channel", source=packed)
 
 
+def _nested(nested: Tensor, path: str) -> Leaf:
+    if nested.dim() != 3:  # noqa: PLR2004 - [sample, token, channel]
+        told = (
+            f"a nested tensor of {nested.dim()} dimensions; of [sample, token, channel] it is read"
+        )
+        return Leaf(path, None, problem=told)
+    lengths = torch.tensor([len(part) for part in nested.unbind()])
+    padded = torch.nested.to_padded_tensor(nested.detach(), 0.0)
+    return Leaf(path, padded, lengths, "sample token channel", source=nested)
+
+
 def _tensor(tensor: Tensor, path: str) -> Iterator[Leaf]:
     plain = tensor.layout == torch.strided and not tensor.is_nested
     if plain and tensor.ndim and tensor.is_floating_point():
         yield Leaf(path, tensor)  # almost always
     elif tensor.is_nested:
-        lengths = torch.tensor([len(part) for part in tensor.unbind()])
-        padded = torch.nested.to_padded_tensor(tensor.detach(), 0.0)
-        yield Leaf(path, padded, lengths, "sample token channel", source=tensor)
+        yield _nested(tensor, path)
     elif tensor.is_quantized:
         yield Leaf(path, tensor.dequantize())
     elif tensor.layout != torch.strided:

@@ -231,12 +231,16 @@ class Results(Mapping[str, LayerResults]):
         document = {"results": packed, "provenance": self.provenance}
         save_arrays(directory, arrays, document, kind="results")
 
-    # Two doors for convenience, the only imports from a higher floor, made when they are opened.
+    # Three doors for convenience, the only imports from a higher floor, made when they are opened.
 
     def plot(self, analyzer: str, **options: Any) -> Any:
         """Draw an analyzer's results; see `torchprobe.plotting.plot` for the options."""
         self[analyzer]  # a typo is told here
         return import_module("torchprobe.plotting").plot(self, analyzer, **options)
+
+    def gallery(self, folder: str | os.PathLike[str], **options: Any) -> Any:
+        """Draw every view of every analyzer into a folder; see `torchprobe.plotting.gallery`."""
+        return import_module("torchprobe.plotting").gallery(self, folder, **options)
 
     def report(self, path: str | os.PathLike[str], **options: Any) -> Any:
         """Write everything as one self-contained HTML page; see `torchprobe.report.write`."""

@@ -168,6 +168,8 @@ class Stream:
         if self.discovering:
             self.layouts.leave(name, module, _tensors(inputs), found)
         if name in self.selection.modules:
+            if not found:
+                call.data.skipped.append((name, "returned no tensor"))
             primary = not self.lenient
             for leaf in found:
                 if self.selection.wants(name, leaf.path, index):

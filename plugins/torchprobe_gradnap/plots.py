@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from torchprobe import plotting
-from torchprobe.errors import SettingError
+from torchprobe.errors import NothingToDrawError, SettingError
 from torchprobe.optimal_input import most_responsive
 from torchprobe.plotting import Tree
 
@@ -96,7 +96,7 @@ def draw_clusters(
 def draw_images(
     results: LayerResults,
     groups: Iterable[str] | None = None,
-    layer: str = "input",
+    layer: str | None = None,
     grouping: str | None = None,
 ) -> Figure:
     """Draw profiles of the input as images, NAvAI above where stages were kept (Fig. 2).
@@ -107,13 +107,14 @@ def draw_images(
     Args:
         results: of gradient-adjusted profiles.
         groups: names; the six largest by default.
-        layer: of which layer; its channels are drawn upwards.
+        layer: of which layer; its channels are drawn upwards. The input by default, or what comes
+            first after it.
         grouping: which, where there are several.
 
     Raises:
-        SettingError: the profiles are not [channel, time], or [1 or 3, height, width].
+        NothingToDrawError: the profiles are not [channel, time], or [1 or 3, height, width].
     """
-    result = _one(results, layer, grouping)
+    result = _one(results, layer or results.layers[0], grouping)
     chosen = _chosen(result, groups, 6)
     rows = {"normalised": "before masking (NAvAI)"} if "normalised" in result else {}
     rows["gradnap"] = "GradNAP"
@@ -138,11 +139,11 @@ def draw_stages(
         grouping: which, where there are several.
 
     Raises:
-        SettingError: the stages were not kept.
+        NothingToDrawError: the stages were not kept.
     """
     result = _one(results, layer, grouping)
     if "mask" not in result:
-        raise SettingError(
+        raise NothingToDrawError(
             "these results hold no stages; ask for them: tp.analyzer('gradnap', stages=True)"
         )
     chosen = _chosen(result, None if group is None else [group], 1)[0]
@@ -170,11 +171,11 @@ def draw_neurons(
         optimal: inputs [channel, time] by group, from `torchprobe.optimal_input`, drawn beside.
 
     Raises:
-        SettingError: the layer has no axis of time alone.
+        NothingToDrawError: the layer has no axis of time alone.
     """
     result = _one(results, layer, grouping)
     if result.gradnap.ndim != 3:  # noqa: PLR2004
-        raise SettingError(
+        raise NothingToDrawError(
             f"layer {result.layer!r} has no single axis of positions; lines over time need one"
         )
     chosen = _chosen(result, groups, 3)
@@ -271,7 +272,7 @@ def _image(values: Array) -> Array:
         return values
     if values.ndim == 3:  # noqa: PLR2004
         return np.asarray(values.mean(0)[::-1])
-    raise SettingError(
+    raise NothingToDrawError(
         f"a profile of shape {values.shape} is no image; images are [channel, time] or "
         "[channel, height, width]"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from torchprobe import plotting
-from torchprobe.errors import LayerNotFoundError, SettingError
+from torchprobe.errors import LayerNotFoundError, NothingToDrawError
 from torchprobe.plotting.style import COLOURS, MUTED
 from torchprobe_nap.matrices import shown_name
 
@@ -69,7 +69,7 @@ def draw_stages(
 
     Raises:
         LayerNotFoundError: no such layer, grouping or group.
-        SettingError: the results hold no stages.
+        NothingToDrawError: the results hold no stages.
     """
     results = results.grouping(results.groupings[0] if grouping is None else grouping)
     layer = layer or next((each for each in results.layers if each != "input"), results.layers[0])
@@ -112,7 +112,7 @@ def draw_profiles(
 
     Raises:
         LayerNotFoundError: no such layer, grouping or group.
-        SettingError: the results hold no stages.
+        NothingToDrawError: the results hold no stages.
     """
     results = results.grouping(results.groupings[0] if grouping is None else grouping)
     result = _with_stages(results[layer or results.layers[-1]])
@@ -137,7 +137,7 @@ def draw_profiles(
 
 def _with_stages(result: Result) -> Result:
     if "profile" not in result:
-        raise SettingError(
+        raise NothingToDrawError(
             f"the result of layer {result.layer!r} holds no profiles to draw; run the analyzer "
             "with stages=True: tp.analyzer('nap', stages=True)"
         )

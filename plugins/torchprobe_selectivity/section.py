@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["describe"]
 
 _MOST = 8  # clustergrams of a grouping; a network of a hundred layers would fill a hundred pages
+_SHOWN = 3  # of these, before a reader asks for the others
 
 _TEXT = """\
 How does each unit of a layer respond to each class? A unit's class selectivity vector holds its \
@@ -44,12 +45,14 @@ def describe(results: LayerResults) -> Section:
         "n_dead": "constant units",
         "mean_morcos": "mean Morcos index",
     }
+    shown, folded = _clustergrams(results)
     by_name = any("morcos" in result.fields for result in results.values())
     return Section(
         title=results.analyzer.replace("_", " ").capitalize(),
         text=_TEXT.format(cutoff=cutoff) + (_MORCOS if by_name else ""),
         tables=[number_table(results, names)],
-        figures=[*_counts(results), *_clustergrams(results)],
+        figures=[*_counts(results), *shown],
+        more=folded,
         analyzers=[results.analyzer],
     )
 
@@ -61,20 +64,27 @@ def _counts(results: LayerResults) -> list[Figure]:
     return [Figure(plot(results), caption)]
 
 
-def _clustergrams(results: LayerResults) -> list[Figure]:
-    shown = [each for name in results.groupings for each in _spread(results.grouping(name))]
-    captions = [_READING, *[""] * len(shown)]  # how to read them need be said but once
-    return [
-        Figure(plot(result, view="clustergram"), _caption(result) + reading)
-        for result, reading in zip(shown, captions, strict=False)
-    ]
+def _clustergrams(results: LayerResults) -> tuple[list[Figure], list[Figure]]:
+    """Those of the first, middle and last layer of each grouping, and those between."""
+    shown: list[Figure] = []
+    folded: list[Figure] = []
+    for name in results.groupings:
+        each = _spread(list(results.grouping(name).values()), _MOST)
+        first = _spread(each, _SHOWN)
+        for result in first:  # how to read them need be said but once
+            shown.append(_clustergram(result, "" if shown else _READING))
+        folded += [_clustergram(result) for result in each if result not in first]
+    return shown, folded
 
 
-def _spread(results: LayerResults) -> list[Result]:
-    """All layers, or some from the first to the last in even steps."""
-    each = list(results.values())
-    picked = np.unique(np.linspace(0, len(each) - 1, _MOST).round().astype(int))
-    return each if len(each) <= _MOST else [each[place] for place in picked]
+def _clustergram(result: Result, reading: str = "") -> Figure:
+    return Figure(plot(result, view="clustergram"), _caption(result) + reading)
+
+
+def _spread(each: list[Result], most: int) -> list[Result]:
+    """All, or so many from the first to the last in even steps."""
+    picked = np.unique(np.linspace(0, len(each) - 1, most).round().astype(int))
+    return each if len(each) <= most else [each[place] for place in picked]
 
 
 def _caption(result: Result) -> str:

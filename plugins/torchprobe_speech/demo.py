@@ -107,12 +107,9 @@ def _intro(corpus: Corpus, frames: int, accuracy: float) -> str:
 
 
 def _write_report(results: tp.Results, folder: Path, intro: str) -> Path:
-    from torchprobe import plotting, report
+    from torchprobe import report
 
-    for analyzer in results:
-        for view in plotting.views(results[analyzer].kind):
-            name = f"{analyzer}-{view}" if view else analyzer
-            plotting.save(results.plot(analyzer, view=view), folder / "figures" / f"{name}.png")
+    results.gallery(folder / "figures")
     return report.write(
         results, folder / "report.html", title="torchprobe demo: a phoneme network", intro=intro
     )

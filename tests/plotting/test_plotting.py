@@ -6,7 +6,7 @@ import matplotlib as mpl
 import pytest
 
 from torchprobe import plotting
-from torchprobe.errors import LayerNotFoundError, SettingError
+from torchprobe.errors import LayerNotFoundError, NothingToDrawError, SettingError
 from torchprobe.plotting import dispatch
 from torchprobe.results import Field, LayerResults, Result, Results
 
@@ -30,6 +30,24 @@ def offered(monkeypatch):
             return {"numbers": overview, "numbers:detail": detail, "other": detail}
 
     monkeypatch.setattr(dispatch, "plugins", Offered)
+
+
+def test_a_gallery_has_every_view_and_says_what_there_was_nothing_to_draw_of(monkeypatch, tmp_path):
+    def nothing(results):
+        raise NothingToDrawError("no profiles here")
+
+    class Offered:
+        def plots(self):
+            return {"numbers:profiles": nothing}
+
+    monkeypatch.setattr(dispatch, "plugins", Offered)
+    results = Results({"../numbers": LayerResults([NUMBERS])})
+    found = results.gallery(tmp_path / "figures")
+    assert found["../numbers:profiles"] == "no profiles here"
+    written = {path for path in found.values() if isinstance(path, Path)}
+    assert written == set(tmp_path.rglob("*.png"))
+    assert {path.parent for path in written} == {tmp_path / "figures"}
+    assert len(written) == 2  # the overview and "numbers"
 
 
 def test_the_kind_and_view_decide_who_draws(offered):

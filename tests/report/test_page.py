@@ -189,3 +189,10 @@ def test_the_page_is_replaced_in_one_step(tmp_path, numbers, monkeypatch):
 def test_results_write_their_own_report(tmp_path, numbers):
     results = Results({"mine": numbers()})
     assert "My title" in results.report(tmp_path / "r.html", title="My title").read_text("utf-8")
+
+
+def test_more_figures_are_folded_away_until_asked_for(page, numbers):
+    picture = Figure(plotting.figure(1, 1), "Behind the fold.")
+    told = page(Results({"mine": numbers()}), extra=[Section("Mine", more=[picture, picture])])
+    assert "2 more figures" in told.text
+    assert told.text.count("Behind the fold.") == 2

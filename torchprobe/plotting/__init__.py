@@ -9,6 +9,7 @@ from torchprobe.plotting.clustergram import clustergram
 from torchprobe.plotting.curves import drift, over_steps, over_training
 from torchprobe.plotting.dendrogram import Tree, draw_tree
 from torchprobe.plotting.dispatch import PlotFunction, plot, views
+from torchprobe.plotting.gallery import gallery
 from torchprobe.plotting.lines import by_layer, by_layer_panels
 from torchprobe.plotting.quantities import compare, quantity
 from torchprobe.plotting.saving import png, save, svg
@@ -38,6 +39,7 @@ __all__ = [
     "draw_tree",
     "drift",
     "figure",
+    "gallery",
     "heading",
     "label",
     "marks",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
-    from torchprobe.report.parts import Section
+    from torchprobe.report.parts import Figure, Section
     from torchprobe.results import Results
 
 __all__ = ["write"]
@@ -94,18 +94,22 @@ class _Shown:
     def __init__(self, section: Section, results: Results) -> None:
         known = [results[name] for name in section.analyzers if name in results]
         self.title, self.text, self.tables = section.title, section.text, section.tables
-        self.figures = [
-            {
-                "address": data_uri(each.figure),
-                "caption": each.caption,
-                "width": round(each.figure.get_figwidth() * _CSS_INCH),
-                "height": round(each.figure.get_figheight() * _CSS_INCH),
-            }
-            for each in section.figures
-        ]
+        self.figures, self.more = map(_pictures, (section.figures, section.more))
         self.missing = [line for layers in known for line in account.missing(layers)]
         self.notes = [line for layers in known for line in account.notes(layers)]
         self.origin = [line for layers in known for line in account.origin(layers)]
+
+
+def _pictures(figures: Sequence[Figure]) -> list[dict[str, Any]]:
+    return [
+        {
+            "address": data_uri(each.figure),
+            "caption": each.caption,
+            "width": round(each.figure.get_figwidth() * _CSS_INCH),
+            "height": round(each.figure.get_figheight() * _CSS_INCH),
+        }
+        for each in figures
+    ]
 
 
 def _facts(results: Results) -> list[str]:

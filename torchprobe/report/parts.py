@@ -92,6 +92,7 @@ class Section:
         text: what the numbers mean, for a reader who does not know the method.
         tables: above the figures.
         figures: in order.
+        more: further figures, folded away until a reader asks for them.
         analyzers: whose results it reports. Their settings and what they have seen are added under
             it, and they get no other section.
 
@@ -108,12 +109,13 @@ class Section:
     text: str = ""
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
+    more: Sequence[Figure] = ()
     analyzers: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         analyzers = (self.analyzers,) if isinstance(self.analyzers, str) else tuple(self.analyzers)
         object.__setattr__(self, "analyzers", analyzers)
-        for name, kind in (("tables", Table), ("figures", Figure)):
+        for name, kind in (("tables", Table), ("figures", Figure), ("more", Figure)):
             object.__setattr__(self, name, tuple(getattr(self, name)))
             for part in getattr(self, name):
                 if not isinstance(part, kind):
