@@ -13,7 +13,7 @@ import torchprobe as tp
 from benchmarks.measure import Comparison, overhead, seconds
 from torchprobe.accumulators import Moments
 
-LAYERS, WIDTH, BATCH, STEPS = 12, 512, 256, 20
+LAYERS, WIDTH, BATCH, STEPS = 12, 512, 128, 10
 SETUP = f"{LAYERS} x {WIDTH} MLP, batch {BATCH}, Adam"
 
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from torchprobe.callbacks.recorder import Recorder
 from torchprobe.callbacks.running import Running
 from torchprobe.callbacks.sinks import sinks
@@ -61,7 +63,7 @@ class _ProbeCallback(TrainerCallback):
     ) -> None:
         super().__init__()
         self._bind(Recorder(probe, loader, log=None if log is True else log, **options))
-        self._log, self._name = log, name
+        self._log, self._name, self._compiled = log, name, False
 
     @property
     def state_key(self) -> str:
@@ -82,9 +84,9 @@ class _ProbeCallback(TrainerCallback):
         """Check that it is this model, and that it can be listened to."""
         self.recorder.close()
         self._check_model(pl_module)
-        handled = self.recorder.probe.compiles != "error"
-        compiled = getattr(pl_module, "_compiler_ctx", None) is not None and not handled
-        self._check_compiled(compiled, "Make the probe with compile='eager'")
+        self._compiled = getattr(pl_module, "_compiler_ctx", None) is not None
+        if self.recorder.probe.compiles != "eager":
+            self._check_compiled(self._compiled, "Make the probe with compile='eager'")
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """After the sanity check: probe the model as it is."""
@@ -114,7 +116,10 @@ class _ProbeCallback(TrainerCallback):
         if not self.recorder.on_training:
             return
         self._tell_scale(trainer)
-        self.recorder.hear(self.recorder.unpack(batch), admits=self._admission())
+        batch = self.recorder.unpack(batch)
+        listening = self.recorder.hear(batch, admits=self._admission())
+        if listening is not None and self._compiled:
+            listening.enter_context(torch.compiler.set_stance("force_eager"))
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any

@@ -210,6 +210,7 @@ class Recorder:
         why = "without notice" if error is None else f"with {type(error).__name__}"
         self.probe.coverage.notes.append(f"training ended {why} in step {self.step + 1}")
         try:
+            _refuse_to_wait_for_others()
             self._keep(self.step + 1, self.probe.results())
         except EmptyStateError:
             return  # nothing had been seen
@@ -314,6 +315,16 @@ def _by_split(loader: Any) -> dict[str, Iterable[Any]]:
     return dict(loader) if isinstance(loader, Mapping) else {"fit": loader}
 
 
-def _first_process() -> bool:
+def _several_processes() -> bool:
     there = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return not there or torch.distributed.get_rank() == 0
+    return there and torch.distributed.get_world_size() > 1
+
+
+def _first_process() -> bool:
+    return not _several_processes() or torch.distributed.get_rank() == 0
+
+
+def _refuse_to_wait_for_others() -> None:
+    """Results are merged over processes, and this one fails alone."""
+    if _several_processes():
+        raise RuntimeError("it is spread over several processes, of which this one has failed")

@@ -40,6 +40,7 @@ class TrainerCallback:
     @property
     def history(self) -> History:
         """What was found so far."""
+        self.still_training()
         return self.recorder.history
 
     def close(self) -> None:
@@ -74,6 +75,7 @@ class TrainerCallback:
         """Whether training goes on; if it has ended without a word, so does listening."""
         if self.running is None or self.running():
             return True
+        self.running = None
         self.recorder.fail(None)
         return False
 
