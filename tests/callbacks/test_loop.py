@@ -195,6 +195,31 @@ def test_the_generator_of_a_shared_loader_is_left_as_it_was():
     assert same(state(model), expected)
 
 
+def test_a_step_that_is_tried_again_after_an_error_counts_once():
+    model, failing = net(), [True, False] * 2
+
+    class Tight(nn.Linear):
+        def forward(self, x):
+            if self.training and failing.pop(0):
+                raise MemoryError
+            return super().forward(x)
+
+    model[4] = Tight(6, 3)
+    optimizer = optimizer_of(model)
+    with tp.callbacks.Loop(probe_of(model, ByLabel), every=2, window=2) as loop:
+        for x, y in BATCHES[:2]:
+            with pytest.raises(MemoryError), loop.batch(labels=y):
+                model(x)
+            assert not hooks(model), "nothing is listened to outside"
+            model.eval()(X)
+            model.train()
+            with loop.batch(labels=y):
+                nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            loop.step()
+    assert loop.history[2]["by_label"]["0"].provenance["calls"] == 2
+
+
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit, MemoryError])
 @pytest.mark.parametrize("where", ["forward", "backward", "step"])
 def test_a_loop_that_fails_keeps_what_was_seen_and_leaves_no_hooks(kind, where):

@@ -71,7 +71,7 @@ class ProbeCallback(TrainerCallback):
         self.recorder.begin(engine.state.iteration, engine.state.epoch)
 
     def _before_step(self, engine: Any) -> None:
-        if self.recorder.on_training:
+        if self.recorder.listens:
             batch = self.recorder.unpack(engine.state.batch)
             self.recorder.hear(batch, admits=self._admission())
 

@@ -113,7 +113,7 @@ class _ProbeCallback(TrainerCallback):
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         """The training step comes next: listen to it, if it is time."""
-        if not self.recorder.on_training:
+        if not self.recorder.listens:
             return
         self._tell_scale(trainer)
         batch = self.recorder.unpack(batch)

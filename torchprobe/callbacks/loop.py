@@ -99,8 +99,10 @@ class Loop:
                 "training itself"
             )
         self.recorder.hear(Batch(None, labels, lengths, mask, ids))
-        yield
-        self.recorder.unhear()
+        try:
+            yield
+        finally:
+            self.recorder.unhear()
 
     def step(self, step: int | None = None) -> None:
         """The optimizer has made a step; its number where not one more than before."""

@@ -100,8 +100,18 @@ class Recorder:
 
     @property
     def on_training(self) -> bool:
-        """Whether the training itself is listened to, not a loader."""
+        """Whether the training itself is probed, not a loader."""
         return not self.loaders
+
+    @property
+    def listens(self) -> bool:
+        """Whether the step that is being made is to be listened to."""
+        if not self.on_training:
+            return False
+        if self.schedule.at_epoch(self.epoch + 1):
+            return True
+        ahead = range(1, 1 + (self.window or 1) * self._stride)
+        return any(self.schedule.at_step(self.step + k) for k in ahead)
 
     # -- what a trainer tells
 
@@ -148,7 +158,7 @@ class Recorder:
             What is closed with `unhear`; None where nothing is due.
         """
         self.unhear()
-        if not self.on_training or not self._due_soon():
+        if not self.listens:
             return None
         if not self._underway:
             self.probe.renew()
@@ -196,10 +206,14 @@ class Recorder:
 
     def end(self) -> None:
         """Training has come to its end."""
+        self.last_step()
+        self.close()
+
+    def last_step(self) -> None:
+        """The step made last is the last of all."""
         self.unhear()
         if self.schedule.end and (self.loaders or self._underway):
             self.record()
-        self.close()
 
     def fail(self, error: BaseException | None) -> None:
         """Training has ended otherwise: hooks come off, what was seen is kept and marked."""
@@ -287,13 +301,6 @@ class Recorder:
             numbers = {f"{self.prefix}{tag}": value for tag, value in results.scalars().items()}
             for log in self.sinks:
                 log(numbers, step)
-
-    def _due_soon(self) -> bool:
-        """Whether the step that is being made belongs to what a result will be about."""
-        if self.schedule.epochs and self.schedule.at_epoch(self.epoch + 1):
-            return True
-        ahead = range(1, 1 + (self.window or 1) * self._stride)
-        return any(self.schedule.at_step(self.step + k) for k in ahead)
 
 
 def _untold() -> NoReturn:

@@ -93,7 +93,7 @@ class Schedule:
         number = int(form[1] or 1) if form else 0
         if form is None or not number:
             raise SettingError(f"every={every!r}; {_IN_SHORT}")
-        return cls(**{f"{form[2]}s": number})
+        return cls(steps=number) if form[2] == "step" else cls(epochs=number)
 
     def at_step(self, step: int) -> bool:
         """Whether the model is probed after a step."""

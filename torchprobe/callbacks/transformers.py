@@ -83,7 +83,9 @@ class _ProbeCallback(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Training has ended well."""
-        self.recorder.end()
+        if not args.load_best_model_at_end:  # these are the weights of the last step
+            self.recorder.last_step()
+        self.recorder.close()
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Put the history into the checkpoint."""
@@ -110,6 +112,8 @@ class _ProbeCallback(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The optimizer has made a step."""
         self.recorder.stepped(state.global_step)
+        if state.global_step >= state.max_steps:  # now: the best weights may be loaded after it
+            self.recorder.last_step()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """An epoch is over."""

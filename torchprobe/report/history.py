@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torchprobe.history import Curves, History
+    from torchprobe.report.parts import Cell
 
 __all__ = ["history_sections", "write_history"]
 
@@ -67,7 +68,9 @@ def _overview(history: History) -> Section:
         f"{steps[0]} to step {steps[-1]} of its training. The sections after the curves show "
         f"what was found at step {steps[-1]}."
     )
-    rows = [[step, _notes(history, step)] for step in steps if not history[step].complete]
+    rows: list[list[Cell]] = [
+        [step, _notes(history, step)] for step in steps if not history[step].complete
+    ]
     missing = Table(["step", "why"], rows, "Steps whose results miss something")
     return Section("Over training", text, [missing] if rows else [])
 
