@@ -452,3 +452,58 @@ def twin(tmp_path):
         nn.functional.cross_entropy(model(x), y).backward()
         optimizer.step()
     return model, optimizer
+
+
+def test_a_compiled_training_step_that_leaves_no_mark_on_the_model_is_told():
+    model = net()
+    optimizer = optimizer_of(model)
+
+    @torch.compile(backend="eager")
+    def forward(x):
+        return model(x)
+
+    with pytest.raises(EmptyStateError, match=r"torch\.compile"):
+        with tp.callbacks.Loop(probe_of(model), every=2) as loop:
+            for x, y in BATCHES:
+                with loop.batch(labels=y):
+                    nn.functional.cross_entropy(forward(x), y).backward()
+                optimizer.step()
+                loop.step()
+    assert not hooks(model)
+    torch._dynamo.reset()
+
+
+def test_several_splits_are_probed_each_time():
+    class Scored(Average):
+        splits = ("score",)
+
+    model = net()
+    loaders = {"fit": PROBED[:1], "score": PROBED}
+    probe = tp.Probe(model, ["0"], {"fit": Average(), "score": Scored()})
+    with tp.callbacks.Loop(probe, loaders, every=3) as loop:
+        train(model, loop)
+    for results in loop.history.values():
+        assert results["fit"]["0"].provenance["samples"] == 20
+        assert results["score"]["0"].provenance["samples"] == 48
+
+
+def test_targets_of_a_regression_are_no_labels():
+    model = net()
+    optimizer = optimizer_of(model)
+    with tp.callbacks.Loop(probe_of(model), every=2) as loop:
+        for x, _ in BATCHES:
+            with loop.batch(labels=torch.rand(8)):
+                model(x).square().sum().backward()
+            optimizer.step()
+            loop.step()
+    assert loop.history.steps == (2, 4, 6)
+
+
+def test_the_first_step_of_a_listened_window_learns_the_axes_and_the_others_know_them():
+    model = net()
+    with tp.callbacks.Loop(probe_of(model), every=2) as loop:
+        train(model, loop, batches=BATCHES[:3])
+        assert not loop.recorder.probe._stream.discovering
+        with loop.batch(labels=BATCHES[3][1]):
+            attached = hooks(model)
+        assert set(attached) == {"0", "2", ""}, "only what is probed, and the model itself"
