@@ -45,12 +45,16 @@ EXCEPTIONS = {
 
 HEAVY = (
     "captum",
+    "ignite",
+    "lightning",
     "matplotlib",
     "openTSNE",
     "pandas",
+    "pytorch_lightning",
     "scipy.cluster",
     "sklearn",
     "torchaudio",
+    "transformers",
     "umap",
 )
 

@@ -172,6 +172,26 @@ def test_a_forward_pass_without_backward_is_forgotten_and_told():
     assert not probe.results().complete
 
 
+def test_a_loop_without_backward_passes_does_not_fill_memory():
+    model = net()
+    probe = probed(model)
+    with probe:
+        for _ in range(80):
+            model(X)
+        assert len(probe._stream.backward._passes) <= 65
+    assert probe.coverage.rolled_back == {NEVER: 80}
+
+
+def test_a_batch_is_delivered_when_the_next_begins_whatever_has_no_gradients():
+    model = net()
+    model[0].requires_grad_(False)
+    probe = probed(model)
+    with probe:
+        for _ in range(3):
+            nn.functional.cross_entropy(model(X), Y).backward()
+            assert len(probe._stream.backward._passes) == 1
+
+
 def test_frozen_layers_have_none_and_say_so():
     model = net()
     model[0].requires_grad_(False)

@@ -28,6 +28,8 @@ _AMBIGUOUS = (
     "told apart; use checkpoint(..., use_reentrant=False)"
 )
 _OVERFLOWN = "gradients with NaN or infinity left out"
+_MOST_WAITING = 64
+"""Forward passes kept for a backward pass to come; a loop that makes none must not fill memory."""
 _FURTHER = "gradients of a further backward pass over the same forward pass left out"
 NEVER = "no backward pass came after it, or of a loss that depends on none of the layers"
 
@@ -37,7 +39,7 @@ class Backward:
 
     Inside the user's backward pass nothing is done but to copy gradients; analyzers run when
     `complete` or `remaining` hands out what is ready, so that one that raises cannot leave
-    parameters with half of their gradients. Bounded by the values and gradients of the chosen
+    parameters with half of their gradients. What waits is the values and gradients of the chosen
     layers in the forward passes of one step.
 
     Args:
@@ -103,8 +105,11 @@ class Backward:
         self._passes.append(current)
 
     def complete(self) -> Iterator[Pass]:
-        """Forward passes all of whose gradients are there."""
-        ready = [each for each in self._passes if all(i.gradient is not None for i in each.waiting)]
+        """Forward passes that a backward pass has reached, and the oldest if too many wait."""
+        ready = [each for each in self._passes if each.factor is not None]
+        waiting = len(self._passes) - len(ready)
+        if waiting > _MOST_WAITING:
+            ready += [each for each in self._passes if each.factor is None][:-_MOST_WAITING]
         yield from self._hand_out(ready)
 
     def remaining(self) -> Iterator[Pass]:

@@ -506,4 +506,5 @@ def test_the_first_step_of_a_listened_window_learns_the_axes_and_the_others_know
         assert not loop.recorder.probe._stream.discovering
         with loop.batch(labels=BATCHES[3][1]):
             attached = hooks(model)
+            model(BATCHES[3][0])
         assert set(attached) == {"0", "2", ""}, "only what is probed, and the model itself"

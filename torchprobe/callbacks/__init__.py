@@ -4,8 +4,9 @@
 `torchprobe.callbacks.transformers` and `torchprobe.callbacks.ignite` hold a callback each.
 """
 
+from torchprobe.callbacks import ignite, lightning, transformers
 from torchprobe.callbacks.loop import Loop
 from torchprobe.callbacks.recorder import Recorder
 from torchprobe.callbacks.schedule import Schedule
 
-__all__ = ["Loop", "Recorder", "Schedule"]
+__all__ = ["Loop", "Recorder", "Schedule", "ignite", "lightning", "transformers"]
