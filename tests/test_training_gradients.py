@@ -331,6 +331,8 @@ def test_an_analyzer_that_raises_leaves_no_half_gradients():
 def test_runs_over_loaders_train_nothing():
     with pytest.raises(SettingError, match="trains nothing"):
         probed(net()).run([(X, Y)])
+    probe = tp.Probe(net(), ["0"], ["activation_sample"], objective=MEAN)
+    assert probe.run([(X, Y)]).complete, "analyzers that read no gradients do not care"
 
 
 @pytest.mark.parametrize("wrong", [{"reduction": "max"}, {"divided_by": 0}, {"scaler": 3}])

@@ -86,6 +86,10 @@ class Objective:
             return objective
         return TrainingLoss() if objective == "training" else cls(objective)
 
+    def described(self) -> dict[str, Any]:
+        """What it is, by setting: states of different objectives are not merged."""
+        return vars(self)
+
     def __call__(self, outputs: Any, labels: Labels | None) -> Tensor:
         """The objective of a whole batch: one number, differentiable where the outputs are.
 

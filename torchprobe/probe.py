@@ -386,7 +386,8 @@ class Probe:
             SettingError: no loader, or one that cannot be read as often as an analyzer needs.
             EmptyStateError: the loaders yielded nothing that was recorded.
         """
-        if isinstance(self._options.objective, TrainingLoss):
+        gradients = any("gradients" in each.signals for each in self.analyzers.values())
+        if gradients and isinstance(self._options.objective, TrainingLoss):
             raise SettingError(
                 "run() trains nothing, so that there are no gradients of a training loss; choose "
                 "another objective, such as 'label', or attach the probe to a training loop"
@@ -545,7 +546,7 @@ class Probe:
             analyzers=state.analyzers_described(self.analyzers),
             groupings=list(self._groupings),
             options={name: getattr(options, name) for name in ("calls", "max_calls", "nonfinite")},
-            objective=vars(options.objective),
+            objective=options.objective.described(),
             axes={name: str(axes) for name, axes in self._axes.items()},
             rules={name: getattr(rules, name) for name in ("labels_at", "label_rule", "mask_rule")},
         )

@@ -55,6 +55,10 @@ class TrainingLoss:
         if not (self.scaler in (None, "unknown") or hasattr(self.scaler, "get_scale")):
             raise SettingError(f"scaler={self.scaler!r:.80}; give a torch.amp.GradScaler")
 
+    def described(self) -> dict[str, Any]:
+        """What it is, by setting; what trainers tell later of its scale is no part of that."""
+        return {"of": "training", "reduction": self.reduction}
+
     @property
     def scale(self) -> str:
         """What is known of the gradients' scale, in words; begins with "unknown" if it is not."""

@@ -1,6 +1,7 @@
 """A probe while Lightning trains, under both of its names."""
 
 import importlib
+import sys
 import warnings
 
 import pytest
@@ -11,7 +12,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import torchprobe as tp
 from torchprobe.callbacks import lightning as module
-from torchprobe.errors import AttachError, CompileError, IncompleteWarning
+from torchprobe.errors import (
+    AttachError,
+    CompileError,
+    IncompleteWarning,
+    MissingExtraError,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:lightning"),
@@ -91,6 +97,15 @@ def test_the_callback_is_one_of_the_package_in_use(pl):
     callback = module.ProbeCallback(probe_of(lit(pl)), PROBED)
     assert isinstance(callback, pl.Callback)
     assert isinstance(callback, module.ProbeCallback)
+
+
+def test_without_lightning_the_callback_says_how_to_get_it(monkeypatch):
+    for name in ("lightning", "pytorch_lightning", *PACKAGES):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtraError, match=r"torchprobe\[lightning\]"):
+        module.ProbeCallback  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'Callback'"):
+        module.Callback  # noqa: B018
 
 
 @pytest.mark.parametrize("loader", [PROBED, None])

@@ -1,7 +1,9 @@
 """A probe while Hugging Face's Trainer trains."""
 
 import contextlib
+import copy
 import gc
+import pickle
 import warnings
 
 import pytest
@@ -90,6 +92,13 @@ def quiet(capsys):
 
 
 LOADER = [{"x": x, "labels": y} for x, y in PROBED]
+
+
+def test_the_hook_that_reads_labels_is_inert_in_copies():
+    recorder = tp.callbacks.Recorder(probe_of(Model()), every=1)
+    copied = copy.deepcopy(module._ReadsLabels(recorder))
+    assert copied(None, (), {"labels": 3}) is None
+    assert pickle.loads(pickle.dumps(module._ReadsLabels(recorder)))(None) is None
 
 
 @pytest.mark.parametrize("loader", [LOADER, None])

@@ -67,6 +67,7 @@ class ProbeCallback(TrainerCallback):
         return self
 
     def _started(self, engine: Any) -> None:
+        self._forget_earlier()
         self.running = Running(engine)
         self.recorder.begin(engine.state.iteration, engine.state.epoch)
 

@@ -82,7 +82,7 @@ class _ProbeCallback(TrainerCallback):
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Check that it is this model, and that it can be listened to."""
-        self.recorder.close()
+        self._forget_earlier()
         self._check_model(pl_module)
         self._compiled = getattr(pl_module, "_compiler_ctx", None) is not None
         if self.recorder.probe.compiles != "eager":
@@ -161,7 +161,7 @@ def package() -> Any:
 
 
 def _packages() -> list[Any]:
-    loaded = [sys.modules[name] for name in _PACKAGES if name in sys.modules]
+    loaded = [sys.modules[name] for name in _PACKAGES if sys.modules.get(name) is not None]
     return loaded or [_installed()]
 
 

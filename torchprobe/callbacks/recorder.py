@@ -217,20 +217,22 @@ class Recorder:
 
     def fail(self, error: BaseException | None) -> None:
         """Training has ended otherwise: hooks come off, what was seen is kept and marked."""
-        self._detach()
-        underway, self._underway = self._underway, False
-        if not underway:
-            return
         why = "without notice" if error is None else f"with {type(error).__name__}"
-        self.probe.coverage.notes.append(f"training ended {why} in step {self.step + 1}")
         try:
-            _refuse_to_wait_for_others()
-            self._keep(self.step + 1, self.probe.results())
-        except EmptyStateError:
-            return  # nothing had been seen
+            self._detach()
+            self._keep_rest(f"training ended {why} in step {self.step + 1}")
         except Exception as trouble:  # noqa: BLE001 - the user's own error matters more
             message = f"what was seen before training ended {why} is lost: {trouble!r:.300}"
             warnings.warn(message, IncompleteWarning, stacklevel=2)
+
+    def _keep_rest(self, why: str) -> None:
+        """What is in no result yet, if there is anything, and why it is not complete."""
+        underway, self._underway = self._underway, False
+        if not underway or not self.probe.coverage.forwards:
+            return
+        _refuse_to_wait_for_others()
+        self.probe.coverage.notes.append(why)
+        self._keep(self.step + 1, self.probe.results())
 
     def close(self) -> None:
         """Leave nothing on the model; harmless at any time."""

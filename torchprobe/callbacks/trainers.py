@@ -79,6 +79,12 @@ class TrainerCallback:
         self.recorder.fail(None)
         return False
 
+    def _forget_earlier(self) -> None:
+        """An error may have ended the training before without a word."""
+        self.still_training()
+        self.running = None
+        self.recorder.close()
+
     def _check_model(self, model: nn.Module) -> None:
         """Refuse a probe of another model than the one in training.
 

@@ -67,7 +67,7 @@ class _ProbeCallback(TrainerCallback):
         self, args: Any, state: Any, control: Any, model: nn.Module, **_: Any
     ) -> None:
         """Check that it is this model, and probe it as it is."""
-        self.recorder.close()  # an error may have ended the training before without a word
+        self._forget_earlier()
         self._check_model(model)
         compiled = getattr(args, "torch_compile", False)
         self._check_compiled(compiled, "Train with torch_compile=False")
