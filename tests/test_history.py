@@ -149,6 +149,18 @@ def test_a_state_is_tensors_and_text_and_comes_back(tmp_path_factory, steps):
     assert other == made
 
 
+def test_the_same_view_is_drawn_at_several_steps():
+    made = history(*range(0, 100, 10))
+    figures = made.evolution("lda", view="numbers", name="accuracy")
+    assert list(figures) == [0, 30, 60, 90]
+    assert figures[30].axes[0].get_ylabel() == "accuracy"
+    assert list(made.evolution("lda", "numbers", steps=[50], name="size")) == [50]
+    with pytest.raises(LayerNotFoundError):
+        made.evolution("lda", steps=[55])
+    with pytest.raises(SettingError, match="view"):
+        made.evolution("lda", "map")
+
+
 def test_incomplete_results_are_marked():
     made = history(0)
     made.append(5, found(1, complete=False))

@@ -18,7 +18,7 @@ from torchprobe.wording import printable, shorten, unknown
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pandas as pd
 
@@ -29,6 +29,7 @@ Curves = dict[str, dict[int, float]]
 
 _COLUMNS = ("step", "epoch", "analyzer", "layer", "grouping", "quantity", "value")
 _KIND = "history"
+_MOST_DRAWN = 4
 _MAX_LINES = 40  # of a printed table: a screenful
 
 
@@ -200,6 +201,13 @@ class History(Mapping[int, Results]):
             return found
         return {step: layers.grouping(grouping) for step, layers in found.items()}
 
+    def some_steps(self, analyzer: str) -> list[int]:
+        """Four steps at most with results of an analyzer, evenly spread from first to last."""
+        steps = list(self._of(analyzer))
+        last = len(steps) - 1
+        some = {round(k * last / (_MOST_DRAWN - 1)) for k in range(_MOST_DRAWN)}
+        return [steps[place] for place in sorted(some)]
+
     def to_frame(self) -> pd.DataFrame:
         """The single numbers as a tidy table: step, epoch, analyzer, layer, ..., value."""
         return frame(
@@ -282,11 +290,30 @@ class History(Mapping[int, Results]):
             layers = {name: LayerResults(each) for name, each in unpack(own, packed).items()}
             self.append(step, Results(layers, provenance), epoch)
 
-    # Two doors for convenience, imports from a higher floor made when they are opened.
+    # Doors for convenience, imports from a higher floor made when they are opened.
 
     def plot(self, analyzer: str, name: str | None = None, **options: Any) -> Any:
         """Draw a single number over the training; see `torchprobe.plotting.over_training`."""
         return import_module("torchprobe.plotting").over_training(self, analyzer, name, **options)
+
+    def evolution(
+        self, analyzer: str, view: str = "", steps: Iterable[int] | None = None, **options: Any
+    ) -> dict[int, Any]:
+        """Draw the same view of an analyzer's results at several steps: by step, a figure.
+
+        Args:
+            analyzer: whose results.
+            view: which drawing; see `torchprobe.plotting.plot`.
+            steps: at which steps; four at most by default, from the first to the last.
+            options: of that drawing.
+
+        Raises:
+            LayerNotFoundError: no such analyzer, or no results at a step.
+            SettingError: no such view or option.
+        """
+        plot = import_module("torchprobe.plotting").plot
+        chosen = self.some_steps(analyzer) if steps is None else steps
+        return {step: plot(self[step], analyzer, view=view, **options) for step in chosen}
 
     def report(self, path: str | os.PathLike[str], **options: Any) -> Any:
         """Write curves and the newest results as a page; see `torchprobe.report.write_history`."""

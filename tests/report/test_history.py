@@ -36,7 +36,8 @@ def test_curves_and_drift_come_before_the_newest_results(history, tmp_path):
     shown = page(history, tmp_path, title="Three steps", intro="a small net")
     headings = [text for tag, text in shown.texts if tag in {"h1", "h2"}]
     assert headings[0] == "Three steps"
-    told = ["Over training", "Class selectivity over training", "Drift", "Class selectivity"]
+    told = ["Over training", "Class selectivity by label over training"]
+    told += ["Drift", "Class selectivity"]
     assert [text for text in headings if text in told] == told
     assert "probed 4 times, from step 0 to step 3" in shown.text
     assert any("step of the training" in image["alt"] for image in shown.all("img"))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torchprobe.drift import has_samples
 from torchprobe.errors import EmptyStateError
+from torchprobe.plotting import compare
 from torchprobe.plotting import curves as draw
 from torchprobe.report.page import write
 from torchprobe.report.parts import Figure, Section, Table
@@ -102,7 +103,19 @@ def _curves(history: History, analyzer: str, grouping: str | None) -> list[Secti
         for part in parts
     ]
     title = f"{analyzer.replace('_', ' ').capitalize()}{by} over training"
-    return [Section(title, figures=figures)]
+    return [Section(title, figures=figures, more=_by_layer(history, analyzer, grouping, names))]
+
+
+def _by_layer(
+    history: History, analyzer: str, grouping: str | None, names: list[str]
+) -> list[Figure]:
+    """The same numbers by layer at a few steps, from the first to the last."""
+    steps = history.some_steps(analyzer)
+    models = {f"step {step}": history[step] for step in steps}
+    numbers = [name.replace(" ", "_") for name in names[:_MOST_PANELS]]
+    figure = compare(models, analyzer, numbers, grouping, title="")
+    told = f"{', '.join(names[:_MOST_PANELS])} by layer at steps {', '.join(map(str, steps))}."
+    return [Figure(figure, told)]
 
 
 def _changes(values: list[float]) -> bool:
