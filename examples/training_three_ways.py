@@ -40,7 +40,8 @@ class Frames:
 
     features: Tensor
     labels: Tensor
-    probed: list[tuple[Tensor, Tensor]]
+    probed: dict[str, list[tuple[Tensor, Tensor]]]
+    """Held-out frames, on some of which probes are fitted, on the others scored."""
     names: tuple[str, ...]
     origin: str
 
@@ -204,12 +205,12 @@ def speech(sentences: int) -> Frames:
         return made_up(40 * sentences)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
     shown = train[order]
-    held_out = test[: 8 * BATCH]
+    held_out = test[: 16 * BATCH]
     keep = shown.labels >= 0
     return Frames(
         shown.features[keep].contiguous(),
         shown.labels[keep],
-        list(zip(held_out.features.split(BATCH), held_out.labels.split(BATCH), strict=True)),
+        splits(held_out.features, held_out.labels),
         tuple(train.inventory.symbols),
         "synthetic speech (espeak-ng)",
     )
@@ -220,9 +221,18 @@ def made_up(n: int, classes: int = 10, width: int = 253) -> Frames:
     spectra = torch.randn(classes, width, generator=generator)
     labels = torch.randint(0, classes, (2 * n,), generator=generator)
     features = spectra[labels] + 2 * torch.randn(2 * n, width, generator=generator)
-    probed = list(zip(features[n:].split(BATCH), labels[n:].split(BATCH), strict=True))
     names = tuple(f"class {k}" for k in range(classes))
+    probed = splits(features[n:], labels[n:])
     return Frames(features[:n], labels[:n], probed, names, "made-up spectra")
+
+
+def splits(features: Tensor, labels: Tensor, n: int = 8 * BATCH) -> dict:
+    """Every other frame to fit probes on, the others to score them."""
+    parts = {"fit": slice(0, 2 * n, 2), "score": slice(1, 2 * n, 2)}
+    return {
+        name: list(zip(features[part].split(BATCH), labels[part].split(BATCH), strict=True))
+        for name, part in parts.items()
+    }
 
 
 if __name__ == "__main__":

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["ProbeCallback"]  # noqa: F822 - by __getattr__
 
 
+_ROUNDING = 1e-6
+"""Of epochs, which the trainer counts in fractions."""
+
+
 class _ProbeCallback(TrainerCallback):
     """Probes a model while Hugging Face's Trainer trains it.
 
@@ -113,6 +117,7 @@ class _ProbeCallback(TrainerCallback):
         """The optimizer has made a step."""
         self.recorder.stepped(state.global_step)
         if state.global_step >= state.max_steps:  # now: the best weights may be loaded after it
+            self.recorder.epoch = int(state.epoch + _ROUNDING)
             self.recorder.last_step()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

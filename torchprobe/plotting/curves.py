@@ -128,8 +128,10 @@ def _draw(axes: Axes, curves: Curves, looks: Mapping[str, Any], steps: Sequence[
         marker = "o" if len(line) <= _MOST_MARKED else ""
         values = [line.get(step, np.nan) for step in steps]
         axes.plot(steps, values, color=looks[layer], marker=marker, markersize=3.5)
+    values = [value for line in curves.values() for value in line.values()]
+    whole = all(value % 1 == 0 for value in values if np.isfinite(value))
     axes.grid(axis="y", color=GRID)
-    axes.locator_params(axis="y", nbins=6)
+    axes.locator_params(axis="y", integer=whole, nbins=6)
 
 
 def _spread(steps: Sequence[int]) -> bool:
