@@ -41,5 +41,5 @@ def test_three_trainers_give_the_same_history(tmp_path, monkeypatch, capsys):
         assert history == plain, name
     assert "False" not in capsys.readouterr().out
     page = (tmp_path / "report.html").read_text()
-    assert "Lda over training" in page
+    assert "Lda by label over training" in page
     assert "Drift" in page
