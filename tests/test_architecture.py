@@ -26,9 +26,10 @@ FLOORS = [
         "loading coverage gradients sensitivity waiting hooks receptive_fields turns forks backward"
         " stream"
     ),
-    "state compute configured probe layer_table optimal_input",
+    "state distributed merging portions checkpoint course",
+    "compute configured probe layer_table optimal_input",
     "callbacks plotting report",
-    "testing cli __main__",
+    "testing launch cli __main__",
 ]
 """The modules of torchprobe from the bottom up; each imports its own floor and those below."""
 

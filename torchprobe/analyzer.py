@@ -182,6 +182,11 @@ class Analyzer:
         subject: Layer | Network = getattr(self, self.scope)
         return subject
 
+    @property
+    def finds(self) -> bool:
+        """Whether something is found in a pass that later ones use: `after` is written."""
+        return type(self).after is not Analyzer.after
+
     def accumulators(self) -> Iterator[tuple[str, Accumulator]]:
         """The state, by attribute: accumulators, also in dictionaries, lists and tuples."""
         for name, value in vars(self).items():

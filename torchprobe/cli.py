@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torchprobe import launch
 from torchprobe.errors import PluginWarning, TorchprobeError
 from torchprobe.plugins import NOT_INSTALLED, plugins
 from torchprobe.results import load
@@ -69,6 +70,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Subparsers]:
     parser.add_argument("--version", action="version", version=f"torchprobe {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_plugins(subparsers)
+    launch.add_run(subparsers)
     _add_show(subparsers)
     _add_report(subparsers)
     return parser, subparsers

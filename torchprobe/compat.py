@@ -16,6 +16,7 @@ __all__ = [
     "backward_running",
     "base_of",
     "call_depth",
+    "default_store",
     "is_compiled",
     "is_compiling",
     "run_operation",
@@ -34,6 +35,13 @@ _CALL_IMPL = nn.Module._call_impl.__code__  # noqa: SLF001
 def is_compiling() -> bool:
     """Whether Dynamo or export is tracing; must be asked before anything else it cannot trace."""
     return torch.compiler.is_compiling()
+
+
+def default_store(prefix: str) -> Any:
+    """The store through which the processes of torch.distributed found each other."""
+    from torch.distributed import PrefixStore, distributed_c10d
+
+    return PrefixStore(prefix, distributed_c10d._get_default_store())  # noqa: SLF001
 
 
 def backward_running() -> bool:

@@ -6,6 +6,7 @@ Every message says what was got, what would work and how to fix it.
 __all__ = [
     "AttachError",
     "CompileError",
+    "DistributedError",
     "EmptyStateError",
     "FileFormatError",
     "IncompleteWarning",
@@ -84,6 +85,10 @@ class AttachError(TorchprobeError, RuntimeError):
 
 class CompileError(AttachError):
     """Hooks would be ignored because the model is compiled, scripted or exported."""
+
+
+class DistributedError(TorchprobeError, RuntimeError):
+    """Another process failed, ended, or did not come in time."""
 
 
 class FileFormatError(TorchprobeError, ValueError):

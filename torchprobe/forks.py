@@ -17,7 +17,9 @@ from torchprobe.network import Network, NetworkBatch
 from torchprobe.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
+
+    import torch
 
     from torchprobe.accumulators import Transaction
     from torchprobe.analyzer import Analyzer
@@ -135,10 +137,22 @@ class Forks:
             analyzer = self.analyzers[key.analyzer]
             own = names.get(key.grouping) if key.grouping else None
             fork = analyzer.fork(layer.at(analyzer.positions), key.grouping, own)
-            fork.names_of = names
-            for _, accumulator in fork.accumulators():
-                accumulator.to("cpu" if layer.device.type == "mps" else layer.device)
-            self.forks[key] = fork
+            device = "cpu" if layer.device.type == "mps" else layer.device
+            return self.keep(key, fork, names, device)
+
+    def keep(
+        self,
+        key: Key,
+        fork: Analyzer,
+        names: Mapping[str, ClassNames],
+        device: torch.device | str = "cpu",
+    ) -> Analyzer:
+        """Take a fork in, with its state on a device."""
+        fork.names = names.get(key.grouping) if key.grouping else None
+        fork.names_of = names
+        for _, accumulator in fork.accumulators():
+            accumulator.to(device)
+        self.forks[key] = fork
         return fork
 
     def take_turns(self, layers: Iterable[tuple[Layer, Labels]]) -> None:
@@ -233,9 +247,11 @@ class Forks:
             stacklevel=2,
         )
 
-    def end_phase(self, phase: Phase) -> None:
-        """Tell the analyzers that take part in a phase that it is complete."""
+    def end_phase(self, phase: Phase, only: Container[Key] | None = None) -> None:
+        """Tell the analyzers that take part in a phase that it is complete; only some forks."""
         for key, fork in self.forks.items():
+            if only is not None and key not in only:
+                continue
             if takes_part(fork, phase) and key not in self.disabled:
                 try:
                     fork.after(*phase)

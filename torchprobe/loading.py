@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from torchprobe.errors import SettingError
 
@@ -80,6 +81,26 @@ def _from_mapping(batch: Mapping[str, Any]) -> Batch:
     if not (isinstance(mask, Tensor) and mask.ndim == 2):  # noqa: PLR2004
         mask = None
     return Batch(inputs, labels=batch.get("labels", batch.get("label")), mask=mask)
+
+
+def length_of(loader: Any) -> int | None:
+    """How many batches a loader has; None where it cannot tell."""
+    try:
+        return len(loader)
+    except TypeError:  # also of a DataLoader over an IterableDataset, which has __len__
+        return None
+
+
+def sizes_of(batch: Batch) -> int:
+    """How many samples a batch has: as many as it has labels, or entries in its first tensor."""
+    given = batch.labels
+    for known in (*(given.values() if isinstance(given, Mapping) else [given]), batch.lengths):
+        if known is not None:
+            return len(known)
+    for leaf in pytree.tree_leaves(batch.inputs):
+        if isinstance(leaf, Tensor) and leaf.ndim:
+            return len(leaf)
+    return 1
 
 
 def moved(inputs: Any, device: torch.device) -> Any:

@@ -14,6 +14,7 @@ _CHOICES = {
     "nonfinite": ("ignore", "propagate", "raise"),
     "on_error": ("disable", "raise"),
     "compile": ("error", "eager", "reset"),
+    "distributed": ("auto", False),
 }
 
 
@@ -32,6 +33,8 @@ class Options:
     compile: str = "error"
     memory_budget: int | None = None
     objective: Any = None
+    distributed: Any = "auto"
+    distributed_timeout: float = 300.0
 
     def __post_init__(self) -> None:
         for option, allowed in _CHOICES.items():

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 
-from torchprobe import compat, state
+from torchprobe import compat, distributed, state
+from torchprobe.checkpoint import Checkpoint
 from torchprobe.compute import compute, joined
 from torchprobe.configured import configured
-from torchprobe.errors import AttachError, CompileError, EmptyStateError, SettingError
+from torchprobe.course import Course
+from torchprobe.errors import (
+    AttachError,
+    CompileError,
+    DistributedError,
+    EmptyStateError,
+    MergeError,
+    SettingError,
+)
 from torchprobe.groupings import OfLayer
 from torchprobe.hooks import HookManager
 from torchprobe.labels import ClassNames, Labels
 from torchprobe.layouts import Layouts
 from torchprobe.loading import Batch, device_of, eval_mode, moved, unpack
 from torchprobe.matching import Rules
+from torchprobe.merging import hand_over, merged, take_over
 from torchprobe.naming import canonical_names, input_name, root_name
 from torchprobe.objective import Objective
 from torchprobe.options import Options
@@ -35,7 +46,8 @@ from torchprobe.turns import Turns
 from torchprobe.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
+    from os import PathLike
     from types import TracebackType
 
     from torch import nn
@@ -43,9 +55,13 @@ if TYPE_CHECKING:
     from torchprobe.axes import Axes
     from torchprobe.configured import AnalyzerLike
     from torchprobe.coverage import Coverage
+    from torchprobe.distributed import Team
+    from torchprobe.forks import Key
     from torchprobe.groupings import Grouping
     from torchprobe.layer import Layer
+    from torchprobe.merging import Merged
     from torchprobe.objective import ObjectiveLike
+    from torchprobe.portions import Item
     from torchprobe.receptive_fields import Stated
     from torchprobe.results import Results
     from torchprobe.state import State
@@ -102,6 +118,13 @@ class Probe:
             class's score, that of the "label", the number of a class, a function of (outputs,
             labels) such as a loss, or an `Objective`, which says where the classes are; "training",
             or a `TrainingLoss`, for the loss whose backward pass a loop of your own runs.
+        distributed: under ``torch.distributed`` every process gathers its part, and `results` (as
+            well as the end of each pass, where an analyzer needs it) merges them: "auto". With
+            False each process keeps to itself, as it must where the processes hold parts of one
+            model and see the same data (tensor or pipeline parallelism).
+        distributed_timeout: seconds that a process waits for another to come to a merge. It must be
+            longer than the fastest may be ahead of the slowest, and is what you wait for an error
+            when one was killed.
 
     Raises:
         LayerNotFoundError: a layer or analyzer does not exist; says what it may have meant.
@@ -138,6 +161,8 @@ class Probe:
         compile: str = "error",  # noqa: A002 - the field's word
         memory_budget: int | None = None,
         objective: ObjectiveLike = "predicted",
+        distributed: Literal["auto", False] = "auto",
+        distributed_timeout: float = 300.0,
     ) -> None:
         self.model = model
         self.selection = select(model, layers)
@@ -146,7 +171,17 @@ class Probe:
         self._axes, self._groupings = dict(axes or {}), dict(groupings or {})
         self._class_names = _class_names(class_names)
         aim = Objective.parse(objective)
-        self._options = Options(calls, max_calls, nonfinite, on_error, compile, memory_budget, aim)
+        self._options = Options(
+            calls,
+            max_calls,
+            nonfinite,
+            on_error,
+            compile,
+            memory_budget,
+            aim,
+            distributed,
+            distributed_timeout,
+        )
         self._modules = canonical_names(model)
         places = _places(labels_at, self._groupings)
         computed = frozenset(self._groupings)
@@ -183,6 +218,8 @@ class Probe:
         stream.class_names = names
         stream.lenient = self._lenient
         stream.book = self._book
+        team = self._team
+        stream.ids = SampleIds(team.rank, team.size) if team else SampleIds()
         return stream
 
     def _begin(self) -> None:
@@ -190,6 +227,13 @@ class Probe:
         self._phase = ("fit", 0)
         self._phases: list[tuple[str, int]] = []
         self._finished: list[Results] = []
+
+    @property
+    def _team(self) -> Team | None:
+        """The processes to merge with; None where this one is alone."""
+        if self._options.distributed != "auto":
+            return None
+        return distributed.team(self._options.distributed_timeout)
 
     @property
     def attached(self) -> bool:
@@ -342,17 +386,42 @@ class Probe:
         self._enter_phase(self._phase[0], self._phase[1] + 1)
 
     def _enter_phase(self, split: str, number: int) -> None:
-        self._end_phase()
+        if self._phase != (split, number):
+            self._conclude_phase()
         self._phase = (split, number)
         self._stream.number = number
+        self._stream.ids.enter(split)
 
-    def _end_phase(self, phase: tuple[str, int] | None = None) -> None:
-        """Tell the analyzers that a pass over a split is complete, by default the current one."""
-        phase = phase or self._phase
+    def _conclude_phase(self) -> None:
+        """The current pass is complete: analyzers that find something in it do so now.
+
+        With several processes they find it in what all have seen. All know that from then on, but
+        the first alone holds it, so that nothing is counted twice when they merge again.
+        """
+        team = self._team if any(each.finds for each in self.analyzers.values()) else None
+        if team is not None:
+            found = self._merged(team)
+            new = take_over(self._stream, found.stream, self._devices)
+            for phase in found.phases:
+                self._end_phase(self._stream, phase, new)
+        self._end_phase(self._stream, self._phase)
+        if self._phase not in self._phases:
+            self._phases.append(self._phase)
+        if team is not None and team.rank > 0:
+            hand_over(self._stream)
+
+    def _end_phase(
+        self, stream: Stream, phase: tuple[str, int], only: Container[Key] | None = None
+    ) -> None:
+        """Tell the analyzers of a stream that a pass is complete; maybe some of them only."""
         with Sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
-            self._stream.forks.end_phase(phase)
-        if phase not in self._phases:
-            self._phases.append(phase)
+            stream.forks.end_phase(phase, only)
+
+    def _merged(self, team: Team) -> Merged:
+        """What all processes have seen."""
+        model = self._modules[root_name(self.model)]
+        known = self._stream.forks.forks
+        return merged(team, self.state_dict(), self._new_stream(), model, known)
 
     def run(
         self,
@@ -363,6 +432,9 @@ class Probe:
         max_batches: int | None = None,
         progress: bool | None = None,
         unpack: Callable[[Any], Batch] = unpack,
+        shard: bool = True,
+        checkpoint: str | PathLike[str] | None = None,
+        every: int = 100,
         **splits: Iterable[Any],
     ) -> Results:
         """Run the model over a loader in eval mode and compute all results.
@@ -373,18 +445,31 @@ class Probe:
         an error in the loader or model) the error goes on to you, and `results` gives what was
         gathered, marked incomplete.
 
+        Under ``torch.distributed`` every process calls this with the same loaders and gets the same
+        results: those that one process would have. Of each loader every process sees its share of
+        the batches, or what a DistributedSampler gives it, without the samples that this repeats.
+
         Args:
             fit: what the loader yields is understood by `torchprobe.unpack`: inputs, (inputs,
                 labels), a mapping of keyword arguments, or a `torchprobe.Batch`.
             splits: further loaders by name: ``score=test_loader``; ``fit=`` is allowed too.
             device: where inputs go, by default where the model is.
-            max_batches: stop each pass after so many.
+            max_batches: stop each pass after so many, of all processes together.
             progress: show a progress bar; by default if the output is a terminal.
             unpack: turns what the loader yields into a `torchprobe.Batch`.
+            shard: whether several processes share out the loaders; say False where each process's
+                loader yields its own part of the data already.
+            checkpoint: a folder in which to save how far the run is. A run that was killed goes on
+                from there when it is started again in the same way, sees no batch twice and gives
+                the same results; when it is over, what was saved is removed. Each of several
+                processes has a folder in it.
+            every: batches from one save to the next.
 
         Raises:
-            SettingError: no loader, or one that cannot be read as often as an analyzer needs.
+            SettingError: no loader, or one that cannot be read as often as an analyzer needs; the
+                loaders of several processes, or of a run that is resumed, are not the same.
             EmptyStateError: the loaders yielded nothing that was recorded.
+            DistributedError: another process failed, or did not come in time.
         """
         gradients = any("gradients" in each.signals for each in self.analyzers.values())
         if gradients and isinstance(self._options.objective, TrainingLoss):
@@ -396,31 +481,76 @@ class Probe:
         if not loaders:
             raise SettingError("run() needs a loader: probe.run(loader) or run(fit=..., score=...)")
         phases = self._plan(loaders)
+        team = self._team
+        saved = None if checkpoint is None else self._checkpoint(checkpoint, every, team)
+        course = Course(
+            loaders,
+            team=team,
+            shard=shard,
+            most=max_batches,
+            progress=progress,
+            unpack=unpack,
+            checkpoint=saved,
+        )
         self.reset()
+        if team and shard:
+            self._stream.ids = SampleIds()
         again = not any(isinstance(loader, Iterator) for loader in loaders.values())
         self._stream.forks.turns.allowed = again
+        before = course.resume()
+        if before is not None:
+            self.load_state_dict(before)
         where = torch.device(device) if device is not None else device_of(self.model)
         with all_generators_kept(where), eval_mode(self.model), torch.no_grad():
             while phases:
                 with self:
-                    for split, number in phases:
+                    for split, number in course.passes(phases):
                         self._enter_phase(split, number)
-                        told = f"probe {split}{self._stream.forks.turns}"
-                        batches = _limited(loaders[split], max_batches, progress, told)
-                        self._run_phase(batches, split, where, unpack)
+                        self._run_phase(course, split, where)
                 phases = phases if self._next_turn() else []
-        return self.results()
+            results = self.results()
+        if saved is not None:
+            saved.remove()
+        return results
+
+    def _checkpoint(self, folder: str | PathLike[str], every: int, team: Team | None) -> Checkpoint:
+        """Where this process saves its run."""
+        if team is None:
+            return Checkpoint(folder, every, self.model)
+        finding = [name for name, each in self.analyzers.items() if each.finds]
+        if finding:
+            raise SettingError(
+                f"analyzer {finding[0]!r} looks at what all processes have seen in one pass before "
+                "the next, and such a run cannot be saved in parts; run it in one process, or "
+                "without checkpoint="
+            )
+        return Checkpoint(Path(folder) / f"{team.rank}-of-{team.size}", every, self.model)
 
     def _next_turn(self) -> bool:
         """Keep what was found and begin again with the layers that wait, if there are any."""
-        forks = self._stream.forks
-        turns = forks.turns.next()
+        self._agree_on_turns()
+        turns = self._stream.forks.turns.next()
         if turns is None:
             return False
         finished = [*self._finished, self._found()]
         self.reset()
         self._finished, self._stream.forks.turns = finished, turns
         return True
+
+    def _agree_on_turns(self) -> None:
+        """Let all processes take the turns that those have planned that have seen data."""
+        team, forks = self._team, self._stream.forks
+        if team is None:
+            return
+        said = team.exchange(forks.turns.state(), "take turns")
+        planned = [each for each in said if each["later"] or each["now"] is not None]
+        if any(each != planned[0] for each in planned):
+            raise SettingError(
+                "the processes have room for different layers, so that these would not take the "
+                "same turns; say how many bytes each may use: Probe(memory_budget=...)"
+            )
+        if planned:
+            forks.turns = Turns.from_state(planned[0])
 
     def _plan(self, loaders: Mapping[str, Iterable[Any]]) -> list[tuple[str, int]]:
         """The passes to be made: "fit" as often as needed, then every other split once."""
@@ -438,17 +568,11 @@ class Probe:
         first = [("fit", number) for number in range(passes)] if "fit" in loaders else []
         return first + [(split, 0) for split in loaders if split != "fit"]
 
-    def _run_phase(
-        self,
-        batches: Iterable[Any],
-        split: str,
-        device: torch.device,
-        unpack: Callable[[Any], Batch],
-    ) -> None:
-        done = 0
+    def _run_phase(self, course: Course, split: str, device: torch.device) -> None:
+        done, told = course.at.batches, f"probe {split}{self._stream.forks.turns}"
         try:
-            for raw in batches:
-                batch = unpack(raw)
+            for item in course.batches(split, told, self.state_dict):
+                batch = self._numbered(course.unpack(item.raw), item)
                 with self.batch(
                     batch.labels, lengths=batch.lengths, mask=batch.mask, ids=batch.ids, split=split
                 ):
@@ -457,7 +581,21 @@ class Probe:
         except BaseException as error:
             note = f"{split!r} ended after {done} batches: {type(error).__name__}"
             self.coverage.notes.append(note)
+            if course.team is not None and not isinstance(error, DistributedError):
+                course.team.fail(error)
             raise
+
+    def _numbered(self, batch: Batch, item: Item) -> Batch:
+        """A batch whose samples have the numbers that they would have in a single process."""
+        if batch.ids is not None:
+            return batch
+        if item.ids is not None:
+            return replace(
+                batch, ids=torch.tensor(item.ids) + self._stream.ids.enter(self._phase[0])
+            )
+        if item.place is not None:
+            self._stream.ids.seek(*self._phase, item.place)
+        return batch
 
     def _call(self, batch: Batch, device: torch.device) -> None:
         """Call the model, recorded by autograd where gradients are wanted."""
@@ -469,12 +607,19 @@ class Probe:
 
     # -- saving
 
-    def state_dict(self) -> State:
+    def state_dict(self, *, merged: bool = False) -> State:
         """All that was seen, as tensors and plain values: a copy to save, send or resume from.
 
         `torch.save` keeps it and ``torch.load(..., weights_only=True)`` reads it. It holds the
         accumulators of every analyzer, layer and grouping, the layers met, coverage, names of
         labels, and how far the run is; nothing of the model.
+
+        Args:
+            merged: what all processes have seen, where there are several, which must all ask for
+                it; by default only what this one has.
+
+        Raises:
+            MergeError, DistributedError: the processes cannot be merged, or one has gone.
 
         Example:
             >>> import torch, torchprobe as tp
@@ -488,19 +633,26 @@ class Probe:
             >>> copy.results() == probe.results()
             True
         """
+        team = self._team
+        stream = self._merged(team).stream if merged and team else self._stream
         return {
             "schema": SCHEMA,
             "torchprobe": __version__,
             "probe": self._described(),
+            "part": [team.rank, team.size] if team and not merged else None,
             "phase": [*self._phase],
             "phases": [[*phase] for phase in self._phases],
             "ids": self._stream.ids.state(),
             "finished": state.pack_results(self._finished),
-            **state.dump(self._stream),
+            **state.dump(stream),
+            "turns": self._stream.forks.turns.state(),
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Replace all that was seen by a state from `state_dict`, and go on from there.
+
+        With several processes each loads its own part, or all load the same merged state, which
+        the first process then holds for all.
 
         Args:
             saved: of a probe made with the same model, layers, analyzers and options; weights are
@@ -508,16 +660,23 @@ class Probe:
 
         Raises:
             AttachError: the probe is attached.
-            MergeError: the state is of a probe that was made otherwise, or of another version;
-                says what differs. What was seen before is kept.
+            MergeError: the state is of a probe that was made otherwise, of another version, or
+                the part of another process; says what differs. What was seen before is kept.
         """
         if self.attached:
             raise AttachError("detach the probe before loading a state into it")
         stream = self._new_stream()
         state.check(saved, self._described(), "the saved state")
+        team = self._team
+        part = saved["part"] and tuple(saved["part"])
+        if team is not None and part not in (None, (team.rank, team.size)):
+            raise MergeError(
+                f"the saved state is the part of process {part[0]} of {part[1]}, "
+                f"this is process {team.rank} of {team.size}; save with state_dict(merged=True)"
+            )
         here = {**saved, "layers": [state.placed(each, self._devices) for each in saved["layers"]]}
         with Sandbox(torch.device("cpu")):
-            state.meet(stream, here, self._modules[root_name(self.model)], "the saved state")
+            state.meet(stream, {"the saved state": here}, self._modules[root_name(self.model)])
             state.fill(stream, here)
         stream.ids = SampleIds.from_state(saved["ids"])
         stream.forks.turns = Turns.from_state(saved["turns"])
@@ -525,9 +684,11 @@ class Probe:
         self._stream, self._finished = stream, state.unpack_results(saved["finished"])
         self._phase = (saved["phase"][0], saved["phase"][1])
         stream.number = self._phase[1]
-        self._phases = []
-        for split, number in saved["phases"]:
-            self._end_phase((split, number))
+        self._phases = [(split, number) for split, number in saved["phases"]]
+        for phase in self._phases:
+            self._end_phase(stream, phase)
+        if team is not None and team.rank > 0 and saved["part"] is None:
+            hand_over(stream)
 
     @property
     def _devices(self) -> list[torch.device]:
@@ -571,7 +732,9 @@ class Probe:
         """
         turns, parts = self._stream.forks.turns, list(self._finished)
         unreached = turns.waiting
-        if self._nothing_seen and parts:  # interrupted before this turn had begun
+        if (
+            self._nothing_seen and parts and self._team is None
+        ):  # interrupted before this turn had begun
             unreached += sorted(turns.now or ())
         else:
             parts.append(self._found())
@@ -582,13 +745,20 @@ class Probe:
         return self._stream.discovering and not self._stream.layers
 
     def _found(self) -> Results:
-        """The results of the layers whose turn it is."""
-        if self._nothing_seen:
-            raise EmptyStateError(_told_nothing(self.coverage))
-        self._end_phase()
+        """The results of the layers whose turn it is, of all processes."""
+        stream, phase, phases = self._stream, self._phase, self._phases
+        team = self._team
+        if team is not None:
+            found = self._merged(team)
+            stream, phase, phases = found.stream, found.phase, found.phases
+            for each in phases:
+                self._end_phase(stream, each, found.new)
+        if stream.discovering and not stream.layers:
+            raise EmptyStateError(_told_nothing(stream.coverage))
+        self._end_phase(stream, phase)
         with Sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
             alone = not self._finished and not self._stream.forks.turns.later
-            return compute(self._stream, self._phases, alone=alone)
+            return compute(stream, dict.fromkeys([*phases, phase]), alone=alone)
 
     def __repr__(self) -> str:
         layers = len(self.selection.modules) + bool(self.selection.input)
@@ -616,26 +786,6 @@ def _class_names(given: Any) -> dict[str, Any]:
     if hasattr(given, "items"):
         return dict(given)
     return {"label": list(given)}
-
-
-def _limited(
-    loader: Iterable[Any], max_batches: int | None, progress: bool | None, told: str
-) -> Iterator[Any]:
-    """At most so many batches, with a progress bar."""
-    from itertools import islice
-
-    from tqdm.auto import tqdm
-
-    total = len(loader) if isinstance(loader, Sized) else None
-    if max_batches is not None:
-        loader = islice(loader, max_batches)
-        total = max_batches if total is None else min(total, max_batches)
-    hidden = None if progress is None else not progress  # None: hidden unless on a terminal
-    # not tqdm(loader): it asks for an iterator once more, and a DataLoader starts its workers twice
-    with tqdm(total=total, desc=told, unit="batch", disable=hidden) as bar:
-        for batch in loader:
-            yield batch
-            bar.update()
 
 
 def _told_nothing(coverage: Coverage) -> str:

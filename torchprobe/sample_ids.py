@@ -18,6 +18,10 @@ _SPLIT = 1 << 38
 class SampleIds:
     """Numbers samples in the order in which they are seen.
 
+    Args:
+        rank: which of several processes this is.
+        size: how many processes share the samples, one each in turn, so that numbers differ.
+
     Example:
         >>> ids = SampleIds()
         >>> ids.next("fit", 0, 3).tolist()
@@ -27,15 +31,24 @@ class SampleIds:
         ([3, 4], [0, 1])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank, self.size = rank, size
         self._splits: dict[str, int] = {}
         self._seen: dict[tuple[str, int], int] = {}
 
+    def enter(self, split: str) -> int:
+        """The first number of a split; splits have theirs in the order in which they come."""
+        return self._splits.setdefault(split, len(self._splits) * _SPLIT)
+
     def next(self, split: str, number: int, samples: int) -> torch.Tensor:
         """Ids of the next samples in a pass over a split: int64 [sample]."""
-        start = self._splits.setdefault(split, len(self._splits) * _SPLIT)
-        start += self._seen.get((split, number), 0)
-        return torch.arange(start, start + samples)
+        seen = self._seen.get((split, number), 0)
+        places = torch.arange(seen, seen + samples) * self.size + self.rank
+        return self.enter(split) + places
+
+    def seek(self, split: str, number: int, place: int) -> None:
+        """The next sample is the one at this place of the split, whoever sees those before it."""
+        self._seen[split, number] = place
 
     def count(self, split: str, number: int, samples: int) -> None:
         """Some samples were seen."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from torchprobe.archive import pack, unpack
 from torchprobe.coverage import Coverage
@@ -15,15 +19,14 @@ from torchprobe.network import Network, shapes_from_state, shapes_state
 from torchprobe.results import LayerResults, Results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    import torch
     from torch import Tensor, nn
 
     from torchprobe.analyzer import Analyzer
     from torchprobe.stream import Stream
 
-__all__ = ["SCHEMA", "State", "check", "dump", "fill", "header", "meet", "pack_results"]
+__all__ = ["SCHEMA", "State", "check", "describe", "dump", "fill", "meet", "placed", "subject_here"]
 
 SCHEMA = 1
 """Of states; another is refused."""
@@ -61,18 +64,39 @@ def _fork_state(stream: Stream, key: Key, fork: Analyzer) -> State:
     }
 
 
-def header(state: Mapping[str, Any]) -> State:
-    """A state without its values: every tensor on the meta device, which has a dtype and a shape.
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, list[Any]]:
+    """Dtype and shape of named tensors as plain values, in the order in which they travel.
 
     Example:
-        >>> header({"forks": [{"tensors": {"mean.count": torch.ones(3)}}]})["forks"]
-        [{'tensors': {'mean.count': tensor(..., device='meta', size=(3,))}}]
+        >>> shapes({"mean.count": torch.ones(3)})
+        {'mean.count': ['float32', [3]]}
     """
-    bare = [
-        {**fork, "tensors": {name: tensor.to("meta") for name, tensor in fork["tensors"].items()}}
-        for fork in state["forks"]
+    return {
+        name: [str(tensors[name].dtype).removeprefix("torch."), list(tensors[name].shape)]
+        for name in sorted(tensors)
+    }
+
+
+def metas(shaped: Mapping[str, Sequence[Any]]) -> dict[str, Tensor]:
+    """Tensors of these dtypes and shapes without values, on the meta device."""
+    return {
+        name: torch.empty(tuple(shape), dtype=getattr(torch, dtype), device="meta")
+        for name, (dtype, shape) in shaped.items()
+    }
+
+
+def tensors_of(state: Mapping[str, Any]) -> list[Tensor]:
+    """The values of all forks, in the order in which they travel."""
+    return [each["tensors"][name] for each in state["forks"] for name in sorted(each["tensors"])]
+
+
+def with_tensors(state: Mapping[str, Any], values: Iterator[Tensor]) -> State:
+    """A state whose values have arrived, in the order of `tensors_of`."""
+    forks = [
+        {**each, "tensors": {name: next(values) for name in sorted(each["tensors"])}}
+        for each in state["forks"]
     ]
-    return {**state, "forks": bare}
+    return {**state, "forks": forks}
 
 
 # -- loading and merging
@@ -100,23 +124,38 @@ def check(state: Mapping[str, Any], described: str, who: str) -> None:
             )
 
 
-def meet(stream: Stream, state: Mapping[str, Any], model: nn.Module, who: str) -> None:
-    """Know layers, names and forks of a state beside those that are known; values come by `fill`.
+def meet(
+    stream: Stream,
+    states: Mapping[str, Mapping[str, Any]],
+    model: nn.Module,
+    known: Mapping[Key, Analyzer] = MappingProxyType({}),
+) -> None:
+    """Know the layers, names and forks of states beside each other; values come by `fill`.
 
-    Tensors are only looked at for their dtypes and shapes, so that a `header` will do.
+    Args:
+        stream: where all of it goes.
+        states: of probes made alike, by whose they are; their tensors may be on the meta device.
+        model: what analyzers of the network run.
+        known: forks that know what passes before have found; copies of them are used.
 
     Raises:
-        MergeError: a layer, a name or a fork's tensors contradict what is known.
+        MergeError: a layer, a name or a fork's tensors contradict each other.
     """
-    for each in state["layers"]:
-        _meet_layer(stream, Layer.from_state(each), who)
-    for grouping, names in state["class_names"].items():
-        known = stream.class_names.setdefault(grouping, ClassNames())
-        known.merge(ClassNames.from_state(names), grouping)
-    stream.coverage.merge(Coverage.from_state(state["coverage"]))
-    stream.forks.note_labels(fitted=state["labels_fitted"])
-    for each in state["forks"]:
-        _meet_fork(stream, each, model, who)
+    for who, state in states.items():  # all layers first: they explain what forks differ in
+        for each in state["layers"]:
+            _meet_layer(stream, Layer.from_state(each), who)
+        for grouping, names in state["class_names"].items():
+            ours = stream.class_names.setdefault(grouping, ClassNames())
+            ours.merge(ClassNames.from_state(names), grouping)
+        stream.coverage.merge(Coverage.from_state(state["coverage"]))
+        stream.forks.note_labels(fitted=state["labels_fitted"])
+    for who, state in states.items():
+        for each in state["forks"]:
+            fork = _fork(stream, each, model, known)
+            try:
+                fork.check_slots(each["tensors"])
+            except MergeError as error:
+                raise MergeError(f"{_key(each)} in {who}: {error}") from error
 
 
 def _meet_layer(stream: Stream, layer: Layer, who: str) -> None:
@@ -130,19 +169,20 @@ def _meet_layer(stream: Stream, layer: Layer, who: str) -> None:
             )
 
 
-def _meet_fork(stream: Stream, state: Mapping[str, Any], model: nn.Module, who: str) -> None:
+def _fork(
+    stream: Stream, state: Mapping[str, Any], model: nn.Module, known: Mapping[Key, Analyzer]
+) -> Analyzer:
+    """The fork that a state is about, which may be new."""
     forks, key = stream.forks, _key(state)
-    fork = forks.forks.get(key)
-    if fork is None:
-        fork = forks.make(key, _subject(stream, state, model), stream.class_names)
+    if key not in forks.forks and key in known:
+        forks.keep(key, known[key].unfed(), stream.class_names)
+    elif key not in forks.forks:
+        forks.make(key, _subject(stream, state, model), stream.class_names)
     if state["disabled"]:
         forks.disabled.setdefault(key, state["disabled"])
     if state["unlabelled"]:
         forks.unlabelled.add(key)
-    try:
-        fork.check_slots(state["tensors"])
-    except MergeError as error:
-        raise MergeError(f"{key} in {who}: {error}") from error
+    return forks.forks[key]
 
 
 def _key(state: Mapping[str, Any]) -> Key:
@@ -154,6 +194,15 @@ def _subject(stream: Stream, state: Mapping[str, Any], model: nn.Module) -> Laye
         return stream.layers[state["layer"]]
     layers = tuple(stream.layers[name] for name in state["layers"])
     return Network(state["layer"], model, layers, shapes_from_state(state["inputs"]))
+
+
+def subject_here(stream: Stream, fork: Analyzer) -> Layer | Network:
+    """What a fork of another stream listens to, as this stream knows it."""
+    if not isinstance(fork.subject, Network):
+        return stream.layers[fork.layer.name]
+    return replace(
+        fork.network, layers=tuple(stream.layers[layer.name] for layer in fork.network.layers)
+    )
 
 
 def fill(stream: Stream, state: Mapping[str, Any]) -> None:
@@ -210,8 +259,3 @@ def placed(layer: Mapping[str, Any], devices: Sequence[torch.device]) -> dict[st
     """A layer's state where this model is: on the same device if it has that, else on its first."""
     there = layer["device"] in map(str, devices)
     return {**layer, "device": layer["device"] if there else str(devices[0])}
-
-
-def tensors_of(state: Mapping[str, Any]) -> list[Tensor]:
-    """The values of all forks, in an order that `header` fixes."""
-    return [each["tensors"][name] for each in state["forks"] for name in sorted(each["tensors"])]

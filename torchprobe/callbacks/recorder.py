@@ -47,6 +47,7 @@ class Recorder:
         prefix: of the tags.
         unpack: turns a batch of training or of the loader into a `torchprobe.Batch`.
         max_batches: of the loader, each time.
+        shard: whether several processes share out the loader; False where each has a part already.
         progress: whether passes over the loader show a progress bar.
 
     Raises:
@@ -66,6 +67,7 @@ class Recorder:
         prefix: str = "",
         unpack: Callable[[Any], Batch] = unpack,
         max_batches: int | None = None,
+        shard: bool = True,
         progress: bool = False,
     ) -> None:
         self.probe = probe
@@ -77,7 +79,8 @@ class Recorder:
         self.history = _opened(directory) if history is None else history
         self.sinks, self.prefix = sinks(log), prefix
         self.unpack = unpack
-        self._run = {"max_batches": max_batches, "progress": progress, "unpack": unpack}
+        self._run = {"max_batches": max_batches, "shard": shard, "progress": progress}
+        self._run["unpack"] = unpack
         self.step, self.epoch = 0, 0
         self._stride = 1
         """How many steps were last made at once, as trainers with several optimizers count."""
