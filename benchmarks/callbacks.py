@@ -88,7 +88,7 @@ def every_ten_steps(analyzer: tp.Analyzer, every: int = 10) -> Comparison:
     objective = tp.TrainingLoss("mean")
     probe = tp.Probe(model, tp.types(nn.ReLU), [analyzer], objective=objective)
     with tp.callbacks.Loop(probe, every=every) as loop:
-        plain, ours = overhead(Training(copy.deepcopy(model)), Training(model, loop), repeats=11)
+        plain, ours = overhead(Training(copy.deepcopy(model)), Training(model, loop), repeats=7)
     what = "gradients" if "gradients" in analyzer.signals else "activations"
     when = f"every {every} steps" if every > 1 else "every step"
     name = f"{what} of the training itself, {when}"
@@ -108,7 +108,7 @@ def pass_over_a_loader() -> Comparison:
     def ours() -> None:
         recorder.stepped()
 
-    taken = seconds(ours, lambda: probe.run(loader, progress=False), repeats=7)
+    taken = seconds(ours, lambda: probe.run(loader, progress=False), repeats=5)
     setup = f"{SETUP}, {len(loader)} batches"
     return Comparison("a pass over a loader", *taken, "probe.run", "s", setup)
 
