@@ -182,6 +182,22 @@ def test_a_loop_without_backward_passes_does_not_fill_memory():
     assert probe.coverage.rolled_back == {NEVER: 80}
 
 
+def test_nothing_is_awaited_of_a_forward_pass_that_fails():
+    class Failing(nn.Linear):
+        def forward(self, x):
+            raise MemoryError
+
+    model = net()
+    model[5] = Failing(6, 4)
+    probe = probed(model)
+    with probe:
+        for _ in range(3):
+            with pytest.raises(MemoryError):
+                model(X)
+        assert not probe._stream.backward._items
+    assert probe.coverage.rolled_back == {"exception in the forward pass": 3}
+
+
 def test_a_batch_is_delivered_when_the_next_begins_whatever_has_no_gradients():
     model = net()
     model[0].requires_grad_(False)

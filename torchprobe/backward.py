@@ -98,6 +98,10 @@ class Backward:
             current.factor = self.loss.factor(0 if ids is None else len(ids), current.labels)
         item.gradient = item.origin.gradient(gradient).clone()
 
+    def drop(self, current: Pass) -> None:
+        """A forward pass has failed: await nothing of it."""
+        self._items = {n: item for n, item in self._items.items() if item[0] is not current}
+
     # -- handing out
 
     def wait(self, current: Pass) -> None:
@@ -118,22 +122,12 @@ class Backward:
 
     def _hand_out(self, ready: list[Pass]) -> Iterator[Pass]:
         self._passes = [each for each in self._passes if not any(each is one for one in ready)]
-        self._items = {
-            number: (current, item)
-            for number, (current, item) in self._items.items()
-            if not any(current is one for one in ready)
-        }
         for current in ready:
+            self.drop(current)
             reached = current.factor is not None
             for item in current.waiting:
                 _settle(item, current.factor, reached=reached)
             yield current
-
-    def close(self) -> None:
-        """Await nothing more."""
-        self.watch.close()
-        self._passes.clear()
-        self._items.clear()
 
 
 def never_came(current: Pass) -> bool:

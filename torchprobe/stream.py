@@ -469,6 +469,8 @@ class Stream:
     def _forget(self, current: Pass | None, reason: str) -> None:
         if current is None:
             return
+        if self.backward is not None:
+            self.backward.drop(current)
         current.waiting.clear()
         current.transaction.pending.clear()
         current.labels.matching = None
