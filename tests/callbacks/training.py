@@ -73,3 +73,33 @@ def state(model):
 
 def same(one, two):
     return all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def looped(rank, size, folder, *, on_training):
+    """A loop in one of several processes, each of which trains on its part of every batch."""
+    model = net().eval()  # batch norm would tell the parts apart
+    probe = tp.Probe(model, ["0", "2"], [Average(), ByLabel()])
+    loader = None if on_training else PROBED
+    with tp.callbacks.Loop(probe, loader, every=2, directory=folder) as loop:
+        for x, y in BATCHES:
+            part = slice(rank, None, size)
+            if on_training:
+                with loop.batch(labels=y[part]):
+                    model(x[part])
+            loop.step()
+    return loop.history
+
+
+def failing(rank):
+    """One of two processes fails, alone."""
+    model = net()
+    try:
+        with tp.callbacks.Loop(tp.Probe(model, ["0"], [Average()]), every=9, window=9) as loop:
+            with loop.batch(labels=Y[:8]):
+                model(X[:8])
+            if rank:
+                1 / 0  # noqa: B018
+            loop.recorder.close()  # the other one would wait for it
+    except ZeroDivisionError:
+        return hooks(model), len(loop.history)
+    return hooks(model), len(loop.history)

@@ -79,8 +79,12 @@ class Recorder:
         self.history = _opened(directory) if history is None else history
         self.sinks, self.prefix = sinks(log), prefix
         self.unpack = unpack
-        self._run = {"max_batches": max_batches, "shard": shard, "progress": progress}
-        self._run["unpack"] = unpack
+        self._run: dict[str, Any] = {
+            "max_batches": max_batches,
+            "shard": shard,
+            "progress": progress,
+            "unpack": unpack,
+        }
         self.step, self.epoch = 0, 0
         self._stride = 1
         """How many steps were last made at once, as trainers with several optimizers count."""
@@ -284,7 +288,7 @@ class Recorder:
     def _probed(self) -> Results:
         self._underway = True
         with untouched(self.loaders.values()):
-            results = self.probe.run(**self.loaders, **self._run)  # type: ignore[arg-type]
+            results = self.probe.run(**self.loaders, **self._run)
         self._underway = False
         return results
 
