@@ -198,6 +198,40 @@ def modulo(at, size):
     return (torch.arange(size) + at) % 3
 
 
+def own_passes(rank, shares):
+    batches = data()
+    probe = tp.Probe(net(), "*", [Above])
+    with probe:
+        for number in range(2):
+            if number:
+                probe.next_pass()
+            for at in shares[rank]:
+                with probe.batch(batches[at][1]):
+                    probe.model(batches[at][0])
+    return probe.results()
+
+
+@pytest.mark.parametrize("shares", [([0, 1, 2], [3, 4]), ([], [0, 1, 2, 3, 4])])
+def test_passes_of_two_loops_build_on_what_both_have_seen(two, shares):
+    first, second = succeed(two.run(own_passes, shares))
+    assert first == second
+    assert alike(whole_run(of_batches, [Above], max_batches=5), first)
+
+
+def other_passes(rank):
+    probe = tp.Probe(net(), "*", [Means], distributed_timeout=5)
+    split = "score" if rank else "fit"
+    with probe, probe.batch(torch.arange(2), split=split):
+        probe.model(torch.ones(2, 3).double())
+    return probe.results()
+
+
+def test_processes_in_different_passes_are_told(two):
+    for answer in two.run(other_passes):
+        assert isinstance(answer, MergeError)
+        assert "is in pass" in str(answer)
+
+
 def nothing_seen(rank):
     tp.Probe(net(), "*", [Means]).results()
 
@@ -504,8 +538,8 @@ def mismatched(rank, what):
     if rank and what == "analyzers":
         analyzers = [Spread]
     probe = tp.Probe(model, analyzers=analyzers, distributed_timeout=20)
-    if rank and what == "version":
-        tp.state.SCHEMA = 99
+    tp.probe.SCHEMA = 99 if rank and what == "schema" else 1
+    tp.probe.__version__ = "0.0.1" if rank and what == "version" else tp.__version__
     with probe, probe.batch(["a", "b"] if rank and what == "kind of label" else [0, 1]):
         model(torch.ones(2, 3, dtype=dtype))
     try:
@@ -515,10 +549,12 @@ def mismatched(rank, what):
         error.took = time.monotonic() - started
         raise
     finally:
-        tp.state.SCHEMA = 1
+        tp.probe.SCHEMA, tp.probe.__version__ = 1, tp.__version__
 
 
-@pytest.mark.parametrize("what", ["shape", "dtype", "analyzers", "kind of label"])
+@pytest.mark.parametrize(
+    "what", ["shape", "dtype", "analyzers", "kind of label", "schema", "version"]
+)
 def test_what_does_not_fit_is_the_same_error_everywhere(two, what):
     first, second = two.run(mismatched, what)
     assert isinstance(first, MergeError)

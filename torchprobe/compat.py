@@ -39,9 +39,9 @@ def is_compiling() -> bool:
 
 def default_store(prefix: str) -> Any:
     """The store through which the processes of torch.distributed found each other."""
-    from torch.distributed import PrefixStore, distributed_c10d
+    from torch.distributed import distributed_c10d as c10d
 
-    return PrefixStore(prefix, distributed_c10d._get_default_store())  # noqa: SLF001
+    return c10d.PrefixStore(prefix, c10d._get_default_store())  # noqa: SLF001
 
 
 def backward_running() -> bool:

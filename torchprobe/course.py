@@ -33,7 +33,7 @@ class Course:
         team: the processes that share them; None where there is but one.
         shard: whether the loaders are to be shared out; else each process has its own.
         most: batches of a pass, of all processes together.
-        progress: show a progress bar; None: on a terminal.
+        progress: show a progress bar; None: on a terminal, in the first process.
         unpack: turns what a loader yields into a `torchprobe.Batch`.
         checkpoint: where to save.
     """
@@ -49,7 +49,8 @@ class Course:
         unpack: Callable[[Any], Batch],
         checkpoint: Checkpoint | None,
     ) -> None:
-        self.loaders, self.team, self.most, self.progress = loaders, team, most, progress
+        self.loaders, self.team, self.most = loaders, team, most
+        self.progress = False if progress is None and team and team.rank else progress
         self.unpack, self.checkpoint = unpack, checkpoint
         self.shares = team is not None and shard
         self.at = Progress()

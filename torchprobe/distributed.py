@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["Team", "team"]
+__all__ = ["Team", "team", "telling"]
 
 T = TypeVar("T")
 
@@ -50,6 +51,17 @@ def team(timeout: float) -> Team | None:
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return None
     return Team(dist.get_rank(), dist.get_world_size(), timeout)
+
+
+@contextmanager
+def telling(processes: Team | None) -> Iterator[None]:
+    """Tell the others of an error that ends this process's part, unless they are its cause."""
+    try:
+        yield
+    except BaseException as error:
+        if processes is not None and not isinstance(error, DistributedError):
+            processes.fail(error)
+        raise
 
 
 class Team:

@@ -69,6 +69,11 @@ def merged(
     def meet() -> Merged:
         for who, head in by_name.items():
             state.check(head, heads[0]["probe"], who)
+            if head["torchprobe"] != heads[0]["torchprobe"]:
+                raise MergeError(
+                    f"{who} runs torchprobe {head['torchprobe']} and process 0 "
+                    f"{heads[0]['torchprobe']}; install the same version everywhere"
+                )
         phase, phases = _agreed(heads)
         with Sandbox(_CPU):
             state.meet(stream, by_name, model, known)

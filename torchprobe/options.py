@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,9 +49,13 @@ class Options:
 
     @property
     def budget(self) -> int:
-        """Bytes of state allowed: what was said, or half of the machine's memory."""
+        """Bytes of state allowed: what was said, or half of the machine's memory.
+
+        Processes that torchrun has started on one machine share that half.
+        """
         if self.memory_budget is not None:
             return self.memory_budget
         import psutil
 
-        return int(psutil.virtual_memory().total // 2)
+        beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return int(psutil.virtual_memory().total // 2 // beside)

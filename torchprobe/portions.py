@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from torchprobe.errors import SettingError
 from torchprobe.loading import length_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = ["Item", "Portion", "portion"]
 
@@ -77,7 +76,7 @@ def portion(
     return _of_items(loader, share, skip, most, size_of)
 
 
-def _by_index(loader: Any) -> bool:
+def _by_index(loader: Any) -> TypeGuard[DataLoader[Any]]:
     """Whether batches can be chosen before they are loaded."""
     if not isinstance(loader, DataLoader) or type(loader).__iter__ is not DataLoader.__iter__:
         return False
@@ -101,10 +100,12 @@ def _of_indices(
     sampler: Any = loader.batch_sampler
     if type(sampler) is BatchSampler and isinstance(sampler.sampler, DistributedSampler):
         choices, order = _of_distributed(sampler, share, most)
+        dataset: Any = loader.dataset
+        first = _steady_digest(dataset, 0) if len(dataset) else ""
     else:
         batches = [list(batch) for batch in islice(sampler, most)]
-        choices, order = _every_nth(batches, share), _digest(batches)
-    first = _steady_digest(loader.dataset) if choices else ""
+        choices, order = _every_nth(batches, share), _digest(repr(batches))
+        first = _steady_digest(loader.dataset, batches[0][0]) if batches else ""
     return Portion(_loaded(loader, choices[skip:]), len(choices), f"{order} {first}")
 
 
@@ -192,11 +193,9 @@ def _shared(
 # -- telling loaders apart
 
 
-def _steady_digest(dataset: Any) -> str:
-    """The digest of the first sample; nothing where it is another each time, or there is none."""
-    if not (isinstance(dataset, Sized) and len(dataset)):
-        return ""
-    digests = {_digest(dataset[0]) for _ in range(2)}
+def _steady_digest(dataset: Any, index: Any) -> str:
+    """The digest of a sample; none where it is another each time."""
+    digests = {_digest(dataset[index]) for _ in range(2)}
     return digests.pop() if len(digests) == 1 else "random"
 
 

@@ -18,7 +18,6 @@ from torchprobe.course import Course
 from torchprobe.errors import (
     AttachError,
     CompileError,
-    DistributedError,
     EmptyStateError,
     MergeError,
     SettingError,
@@ -497,9 +496,10 @@ class Probe:
             self._stream.ids = SampleIds()
         again = not any(isinstance(loader, Iterator) for loader in loaders.values())
         self._stream.forks.turns.allowed = again
-        before = course.resume()
-        if before is not None:
-            self.load_state_dict(before)
+        with distributed.telling(team):
+            before = course.resume()
+            if before is not None:
+                self.load_state_dict(before)
         where = torch.device(device) if device is not None else device_of(self.model)
         with all_generators_kept(where), eval_mode(self.model), torch.no_grad():
             while phases:
@@ -571,18 +571,21 @@ class Probe:
     def _run_phase(self, course: Course, split: str, device: torch.device) -> None:
         done, told = course.at.batches, f"probe {split}{self._stream.forks.turns}"
         try:
-            for item in course.batches(split, told, self.state_dict):
-                batch = self._numbered(course.unpack(item.raw), item)
-                with self.batch(
-                    batch.labels, lengths=batch.lengths, mask=batch.mask, ids=batch.ids, split=split
-                ):
-                    self._call(batch, device)
-                done += 1
+            with distributed.telling(course.team):
+                for item in course.batches(split, told, self.state_dict):
+                    batch = self._numbered(course.unpack(item.raw), item)
+                    with self.batch(
+                        batch.labels,
+                        lengths=batch.lengths,
+                        mask=batch.mask,
+                        ids=batch.ids,
+                        split=split,
+                    ):
+                        self._call(batch, device)
+                    done += 1
         except BaseException as error:
             note = f"{split!r} ended after {done} batches: {type(error).__name__}"
             self.coverage.notes.append(note)
-            if course.team is not None and not isinstance(error, DistributedError):
-                course.team.fail(error)
             raise
 
     def _numbered(self, batch: Batch, item: Item) -> Batch:

@@ -119,8 +119,9 @@ def check(state: Mapping[str, Any], described: str, who: str) -> None:
     for what in ours:
         if theirs.get(what) != ours[what]:
             raise MergeError(
-                f"{who} has a probe with other {what}: {theirs.get(what)}, not {ours[what]}; make "
-                "the probe with the same model, layers, analyzers and options"
+                f"{who} has a probe with other {what}: {theirs.get(what)!s:.300}, not "
+                f"{ours[what]!s:.300}; make the probe with the same model, layers, analyzers "
+                "and options"
             )
 
 
