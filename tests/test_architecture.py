@@ -27,7 +27,7 @@ FLOORS = [
         " stream"
     ),
     "state distributed merging portions checkpoint course",
-    "compute configured probe layer_table optimal_input",
+    "compute configured probe layer_table optimal_input windows",
     "callbacks plotting report",
     "testing launch cli __main__",
 ]

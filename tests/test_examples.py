@@ -1,9 +1,13 @@
 """The examples do what they say."""
 
+import functools
+import importlib
 import importlib.util
 import sys
 import warnings
 from pathlib import Path
+
+import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -43,3 +47,21 @@ def test_three_trainers_give_the_same_history(tmp_path, monkeypatch, capsys):
     page = (tmp_path / "report.html").read_text()
     assert "Lda by label over training" in page
     assert "Drift" in page
+
+
+def test_a_recogniser_s_profiles_end_in_a_report(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("espeakng_loader", reason="espeakng-loader is not installed")
+    speech = importlib.import_module("torchprobe_speech")
+    few = speech.CorpusSettings(train=2, validation=2, test=2, voices=2, heldout_voices=0)
+    monkeypatch.setattr(speech.recipes, "QUICK_GRAPHEME_CORPUS", few)
+    monkeypatch.setenv("TORCHPROBE_CACHE", str(tmp_path / "cache"))
+    example = loaded("gradnap_speech")
+    # an untrained net writes letters at random: enough for all that follows
+    monkeypatch.setattr(example, "trained", lambda _: speech.GraphemeNet.compact().eval())
+    quick = functools.partial(example.run_gradnap_demo, utterances=1)
+    monkeypatch.setattr(example, "run_gradnap_demo", quick)
+    monkeypatch.setattr(example.GradNAPDemo, "figures", lambda _: iter(()))  # tested elsewhere
+    demo = example.main(tmp_path / "out")
+    assert demo.results["grapheme_gradnap"].groupings == ("grapheme", "phoneme")
+    assert "character error" in capsys.readouterr().out
+    assert "SYNTHETIC" in (tmp_path / "out" / "report.html").read_text()

@@ -90,6 +90,35 @@ def test_images_are_read_in_the_middle():
     assert found.inputs[:, :, 1:4, 2:5].abs().max() > found.inputs[:, :, 0].abs().max()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_models_do_not_make_nan_of_what_units_ignore(dtype):
+    model = nn.Sequential(nn.Linear(3, 1, bias=False)).to(dtype)
+    model[0].weight.data = torch.tensor([[3.0, -1.0, 0.0]], dtype=dtype)
+    found = optimal_inputs(model, "0", [[1.0]], (3,), l1=0, l2=0.5, steps=300, std=0)
+    assert found.inputs.dtype == torch.float32
+    np.testing.assert_allclose(found.inputs[0], (3, -1, 0), atol=0.05)
+
+
+def test_color_images_are_found_for_any_objective_over_maps():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 5), nn.BatchNorm2d(4), nn.ReLU(inplace=True)).double()
+    model.eval()
+    everywhere = optimal_inputs(
+        model, "2", lambda z: z[:, :2].mean((1, 2, 3)), (3, 9, 8), n=2, steps=40
+    )
+    assert everywhere.inputs.shape == (2, 3, 9, 8)
+    assert bool((everywhere.objective.diff(dim=0) > -1e-3).all())
+    middle = optimal_inputs(model, "2", np.eye(4), (3, 5, 5), l1=0, l2=0, steps=1, std=0)
+    wanted = model[0].weight.detach().sign() * torch.sign(model[1].weight)[:, None, None, None]
+    torch.testing.assert_close(middle.inputs.sign(), wanted)  # one step: along the gradient
+
+
+def test_inputs_that_the_model_does_not_take_are_shown():
+    with pytest.raises(RuntimeError) as caught:
+        optimal_inputs(conv(), "2", np.eye(4), (5, 3))
+    assert "inputs (4, 5, 3)" in caught.value.__notes__[0]
+
+
 def test_the_model_and_generators_are_left_as_they_were():
     model = conv()
     model[0].requires_grad_(False)

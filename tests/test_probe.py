@@ -206,6 +206,18 @@ def test_pooled_positions_make_one_row_a_sample():
         assert np.allclose(result.mean[0], pooled[[0, 2]].mean(0).detach(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("how", ["mean", "max", "center", "flatten"])
+def test_layers_without_positions_have_nothing_to_pool(how):
+    model, (x, y) = mlp(), data()
+    analyzer = ClassMean()
+    analyzer.positions = how
+    pooled, plain = (
+        tp.Probe(model, "out", [each]).run([(x, y)])["class_mean"]["out"]
+        for each in (analyzer, ClassMean)
+    )
+    assert np.array_equal(pooled.mean, plain.mean)
+
+
 def test_several_groupings_are_read_in_one_pass():
     model, (x, y) = mlp(), data()
     probe = tp.Probe(model, "out", [ClassMean])

@@ -191,6 +191,17 @@ def test_positions_that_count_are_summed():
     assert predicted(frames, within).item() == 5 + 7 + 70
 
 
+def test_one_position_alone_can_be_asked_for():
+    frames = torch.stack([SCORES, 10 * SCORES], dim=1)  # [sample, time, class]
+    assert value(Objective(dim=-1, position=1), frames) == 10 * (5 + 7)
+    assert value(Objective("label", dim=-1, position=0), frames, labels=[2, 1]) == 2 + 0
+    assert value(Objective(dim=-1, position=1), frames, labels=[[0, -1], [-1, 2]]) == 70
+    with pytest.raises(SettingError, match=r"position 2.*positions \(2,\)"):
+        value(Objective(dim=-1, position=2), frames)
+    with pytest.raises(SettingError, match="single axis"):
+        value(Objective(position=0))
+
+
 def test_parts_of_an_output_are_found():
     assert Objective(output="b")({"a": 0 * SCORES, "b": SCORES}, None).item() == 12
     assert Objective()({"logits": SCORES, "x": 0 * SCORES}, None).item() == 12

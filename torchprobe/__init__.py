@@ -24,6 +24,7 @@ from torchprobe.results import Field, Result, Results, load
 from torchprobe.selection import types, where
 from torchprobe.training_loss import TrainingLoss
 from torchprobe.version import __version__
+from torchprobe.windows import Windows
 
 __all__ = [
     "Analyzer",
@@ -40,6 +41,7 @@ __all__ = [
     "Result",
     "Results",
     "TrainingLoss",
+    "Windows",
     "__version__",
     "analyzer",
     "callbacks",

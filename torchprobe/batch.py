@@ -92,9 +92,9 @@ class _Values:
 
     def _pool(self, positions: str) -> Tensor:
         """[sample, channel] values: mean, max or middle over valid positions, or all of them."""
+        if self.canonical.ndim == 2:  # noqa: PLR2004 - no positions: nothing to pool
+            return self.canonical
         maps = self.canonical.flatten(2)  # [sample, channel, position]
-        if maps.ndim == 2:  # noqa: PLR2004 - no positions: nothing to pool
-            return maps
         if positions == "flatten":
             return self._flatten(maps)
         valid = torch.ones(maps.shape[0], maps.shape[2], dtype=torch.bool, device=maps.device)

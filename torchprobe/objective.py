@@ -44,6 +44,8 @@ class Objective:
             summed: those within lengths and mask and, where `grouping` labels positions, labelled.
         grouping: the labels that "label" means, and that say which positions count.
         probabilities: whether to take a class's probability (softmax) instead of its logit.
+        position: the only position that counts, where the output has one axis of them: that of
+            the frame whose window the model is fed with (`torchprobe.Windows`).
 
     Raises:
         SettingError: ``of`` is none of these.
@@ -65,6 +67,7 @@ class Objective:
     dim: int | None = None
     grouping: str = DEFAULT_GROUPING
     probabilities: bool = False
+    position: int | None = None
 
     def __post_init__(self) -> None:
         number = isinstance(self.of, int) and not isinstance(self.of, bool) and self.of >= 0
@@ -117,8 +120,8 @@ class Objective:
     def _chosen(self, scores: Tensor, labels: Labels | None) -> tuple[Tensor, Tensor]:
         """Which positions count and the class of each: [sample, *positions]."""
         shape, n = tuple(scores.shape[:-1]), scores.shape[-1]
-        counted = torch.ones(shape, dtype=torch.bool)
-        valid = labels.valid(shape, "the model's output") if labels is not None else None
+        counted = self._at_position(shape)
+        valid = labels.valid(shape, "output") if labels is not None else None
         if valid is not None:
             counted &= valid
         given = self._labels(labels, shape)
@@ -137,6 +140,19 @@ class Objective:
             )
         return counted.to(scores.device), classes
 
+    def _at_position(self, shape: tuple[int, ...]) -> Tensor:
+        """The positions that may count: bool [sample, *positions]."""
+        if self.position is None:
+            return torch.ones(shape, dtype=torch.bool)
+        if len(shape) != 2 or not -shape[1] <= self.position < shape[1]:  # noqa: PLR2004
+            raise SettingError(
+                f"objective at position {self.position}, but the model's scores have positions "
+                f"{shape[1:]}; give one of a single axis"
+            )
+        only = torch.zeros(shape, dtype=torch.bool)
+        only[:, self.position] = True
+        return only
+
     def _labels(self, labels: Labels | None, shape: tuple[int, ...]) -> tuple[Tensor, bool] | None:
         """The labels [sample, *positions], and whether positions had labels of their own."""
         given = None if labels is None else labels.labels.get(self.grouping)
@@ -151,12 +167,24 @@ class Objective:
             return given, len(shape) > 1
         if given.shape == shape[:1]:
             return given.view(-1, *[1] * (len(shape) - 1)).expand(shape), False
+        return self._matched(labels, given, shape)
+
+    def _matched(
+        self, labels: Labels | None, given: Tensor, shape: tuple[int, ...]
+    ) -> tuple[Tensor, bool] | None:
+        """Labels of other positions, the input's, as those of the output."""
+        error: LabelError | None = None
+        if labels is not None and labels.matching is not None and given.ndim > 1 < len(shape):
+            try:
+                return labels.matching.labels(given, self.grouping, shape, "output"), True
+            except LabelError as met:
+                error = met
         if self.of != "label":
             return None  # labels of a layer's positions, not of the output's
         raise LabelError(
             f"labels {self.grouping!r} have shape {tuple(given.shape)} but the model's scores are "
-            f"of {shape}; objective 'label' needs one label for each"
-        )
+            f"of {shape}; objective 'label' needs one label for each{f'; {error}' if error else ''}"
+        ) from error
 
 
 def _summed(value: Any) -> Tensor:

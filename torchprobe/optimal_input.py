@@ -121,11 +121,12 @@ def optimal_inputs(
     module = _module(model, layer)
     device, dtype = device_of(model), _dtype_of(model)
     found, trace = [], []
-    with eval_mode(model), unrecorded():
-        for part in _parts(aims.n, batch_size, progress, layer):
-            start = _begin(part, tuple(shape), seed, mean, std).to(device, dtype)
-            ascent = _Ascent(model, module, layer, aims.of(part), l1 / field, l2 / field)
-            inputs, objective = ascent.climb(start, steps, lr)
+    parts = _parts(aims.n, batch_size)
+    with eval_mode(model), unrecorded(), _bar(len(parts) * steps, progress, layer) as bar:
+        for part in parts:
+            start = _begin(part, tuple(shape), seed, mean, std).to(device, _wide(dtype))
+            ascent = _Ascent(model, module, layer, aims.of(part), l1 / field, l2 / field, dtype)
+            inputs, objective = ascent.climb(start, steps, lr, bar)
             found.append(inputs.cpu())
             trace.append(objective.cpu())
     settings = {"layer": layer, "receptive_field": field, "l1": l1, "l2": l2, "steps": steps}
@@ -199,8 +200,10 @@ class _Ascent:
     aim: Aim
     l1: float
     l2: float
+    dtype: torch.dtype
+    """What the model takes."""
 
-    def climb(self, start: Tensor, steps: int, lr: float) -> tuple[Tensor, Tensor]:
+    def climb(self, start: Tensor, steps: int, lr: float, bar: Any) -> tuple[Tensor, Tensor]:
         """Inputs after so many steps, and the objective before each and after the last."""
         x = start.clone().requires_grad_()
         adam = torch.optim.Adam([x], lr=lr)
@@ -212,13 +215,14 @@ class _Ascent:
                 (gradient,) = torch.autograd.grad(worth.sum(), x)
             x.grad = -gradient
             adam.step()
+            bar.update()
         trace.append(self.worth(x).detach().double())
         return x.detach(), torch.stack(trace)
 
     def worth(self, x: Tensor) -> Tensor:
         """The aim less the penalties: [target]."""
         with differentiable(self.model, ()), torch.autocast(x.device.type, enabled=False):
-            value = self.aim(_values_at(self.model, self.module, self.layer, x))
+            value = self.aim(_values_at(self.model, self.module, self.layer, x.to(self.dtype)))
             if value.shape != x.shape[:1]:
                 raise ShapeError(
                     f"the objective returned shape {tuple(value.shape)}; return one number for "
@@ -236,7 +240,13 @@ def _values_at(model: nn.Module, module: nn.Module, layer: str, x: Tensor) -> Te
     """A layer's pre-activations for inputs; the model runs no further than needed."""
     found: list[Tensor] = []
     with _stopping(module, found), suppress(_Reached):
-        model(x)
+        try:
+            model(x)
+        except _Reached:
+            raise
+        except Exception as error:
+            error.add_note(f"the model was called with inputs {tuple(x.shape)}: [target, *shape]")
+            raise
     if not found:
         raise SettingError(f"layer {layer!r} was not reached, or returned no tensor of numbers")
     return found[0]
@@ -276,15 +286,20 @@ def _begin(part: slice, shape: tuple[int, ...], seed: int, mean: float, std: flo
     return mean + std * torch.stack(starts)
 
 
-def _parts(n: int, size: int, progress: bool | None, layer: str) -> Iterator[slice]:
+def _parts(n: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _bar(steps: int, progress: bool | None, layer: str) -> Any:
     from tqdm.auto import tqdm
 
     hidden = None if progress is None else not progress  # None: hidden unless on a terminal
-    with tqdm(total=n, desc=f"inputs of {layer}", unit="target", disable=hidden) as bar:
-        for start in range(0, n, size):
-            part = slice(start, min(start + size, n))
-            yield part
-            bar.update(part.stop - part.start)
+    return tqdm(total=steps, desc=f"inputs of {layer}", unit="step", disable=hidden)
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """In half precision Adam divides by zero where a gradient is 0."""
+    return torch.float32 if dtype.itemsize < 4 else dtype  # noqa: PLR2004 - bytes
 
 
 def _dtype_of(model: nn.Module) -> torch.dtype:

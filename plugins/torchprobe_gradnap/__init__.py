@@ -6,22 +6,17 @@ from typing import TYPE_CHECKING
 
 from torchprobe import hookimpl
 from torchprobe_gradnap.analyzer import GradNAP
-from torchprobe_gradnap.plots import (
-    draw_clusters,
-    draw_images,
-    draw_neurons,
-    draw_silhouettes,
-    draw_stages,
-)
+from torchprobe_gradnap.images import draw_images, draw_stages
+from torchprobe_gradnap.plots import draw_clusters, draw_silhouettes
+from torchprobe_gradnap.potentials import draw_neurons
 from torchprobe_gradnap.saliency import SaliencyProfiles
-from torchprobe_gradnap.windows import Windows
 
 if TYPE_CHECKING:
     from torchprobe import Analyzer, Results
     from torchprobe.plotting import PlotFunction
     from torchprobe.report import Section
 
-__all__ = ["GradNAP", "SaliencyProfiles", "Windows"]
+__all__ = ["GradNAP", "SaliencyProfiles"]
 
 
 @hookimpl

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["Across", "Alignment", "Importance", "importance", "peaks"]
+__all__ = ["Across", "Alignment", "Importance", "importance", "middles", "peaks"]
 
 Importance: TypeAlias = Literal["product", "absolute", "gradient"]
 Across: TypeAlias = Literal["max", "mean"]
@@ -39,7 +39,7 @@ def importance(
     size = gradients.float() if gradients.dtype.itemsize < 4 else gradients  # noqa: PLR2004 - bytes
     size = size.abs()  # in half precision products of small numbers would vanish
     if kind != "gradient":
-        size = size * (activations.abs() if kind == "absolute" else activations)
+        size.mul_(activations.abs() if kind == "absolute" else activations)
     return size.amax(1) if across == "max" else size.mean(1)
 
 
@@ -57,15 +57,25 @@ def peaks(importance: Tensor, valid: Tensor | None = None) -> Tensor:
     """
     sizes = importance.shape[1:]
     if not sizes:
-        return importance.new_zeros((len(importance), 0), dtype=torch.int64)
+        return middles(importance[:, None])
     lowest = flat = importance.flatten(1)
     if valid is not None:
         lowest = flat.masked_fill(~valid.flatten(1), torch.inf)
         flat = flat.masked_fill(~valid.flatten(1), -torch.inf)
     constant = flat.amax(1) <= lowest.amin(1)
-    middle = torch.tensor([size // 2 for size in sizes], device=flat.device)
     found = torch.stack(torch.unravel_index(flat.argmax(1), sizes), 1)  # [sample, axis]
-    return torch.where(constant[:, None], middle, found)
+    return torch.where(constant[:, None], middles(importance[:, None]), found)
+
+
+def middles(maps: Tensor) -> Tensor:
+    """The middle of every example [sample, channel, *positions]: int64 [sample, axis].
+
+    >>> middles(torch.zeros(2, 3, 5, 4)).tolist()
+    [[2, 2], [2, 2]]
+    """
+    sizes = maps.shape[2:]
+    middle = torch.tensor([size // 2 for size in sizes], dtype=torch.int64, device=maps.device)
+    return middle.expand(len(maps), -1)
 
 
 class Alignment:

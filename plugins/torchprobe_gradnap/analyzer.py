@@ -9,7 +9,7 @@ import numpy as np
 from torchprobe import Analyzer, Field
 from torchprobe.accumulators import Counts
 from torchprobe.errors import SettingError, ShapeError
-from torchprobe_gradnap.alignment import Across, Alignment, Importance, importance, peaks
+from torchprobe_gradnap.alignment import Across, Alignment, Importance, importance, middles, peaks
 from torchprobe_gradnap.clusters import LINKAGE, cluster_fields
 from torchprobe_gradnap.examples import Examples
 from torchprobe_gradnap.profile import (
@@ -56,7 +56,7 @@ class GradNAP(Analyzer):
     the mean of its aligned activations, less the mean over all data, times a mask of how large the
     mean gradients are there. At the model's input (layer "input") the profile before masking,
     ``normalised``, is known as NAvAI (Krug & Stober 2018). One label per example is needed, and
-    examples of one size; an utterance is cut into windows by `torchprobe_gradnap.Windows`. The
+    examples of one size; an utterance is cut into windows by `torchprobe.Windows`. The
     probe's ``objective`` says what the gradients are gradients of.
 
     Fields of the result (positions are ``time``, ``height``, ..., as the layer names them):
@@ -72,8 +72,9 @@ class GradNAP(Analyzer):
     - ``thresholds`` and ``silhouettes`` (percentile), −1..1, their mean ``mean_silhouette``, and
       how many are ``n_undefined``;
     - ``left_out``: examples with NaN or infinity; ``overrun``: those that "crop" dropped;
-    - with ``stages``: ``activation``, ``gradient``, ``normalised``, ``mask`` (group, channel,
-      *positions) and ``baseline`` (channel, *positions), the stages of Fig. 1B.
+    - with ``stages``: ``unaligned``, the mean activation of examples as they come, and
+      ``activation``, ``gradient``, ``normalised``, ``mask`` (all group, channel, *positions) and
+      ``baseline`` (channel, *positions), the stages of Fig. 1.
 
     Several formulas of the paper are lost from every available text. Each setting below names the
     reading that is the default and how sure it is.
@@ -95,7 +96,7 @@ class GradNAP(Analyzer):
             "layer" over all groups.
         percentile: of the distances, where the dendrogram is cut; 75 is that of the paper's Fig. 4.
         percentiles: of the silhouettes, section 3.4.
-        stages: whether the result holds the stages; they take four times the profile's memory.
+        stages: whether the result holds the stages; they take five times the profile's memory.
 
     Raises:
         SettingError: a setting that is not allowed.
@@ -161,6 +162,8 @@ class GradNAP(Analyzer):
         self.activations, self.gradients = AlignedMeans(shape), AlignedMeans(shape)
         self.held = AlignedMeans(self.window)
         self.not_finite, self.overrun = Counts(1), Counts(1)
+        if self.stages:
+            self.unmoved = AlignedMeans(shape)
 
     def _window(self, layer: Layer) -> tuple[int, ...]:
         sizes = layer.position_shape
@@ -197,6 +200,9 @@ class GradNAP(Analyzer):
         self.gradients.add(align(gradients), examples.labels)
         if self.border == "mask":
             self.held.add(align.inside, examples.labels)
+        if self.stages:
+            stay = Alignment(middles(examples.values), examples.sizes, self.window, examples.valid)
+            self.unmoved.add(stay(examples.values), examples.labels)
 
     def _check_size(self, examples: Examples) -> None:
         if self.width is None and examples.sizes != self.window:
@@ -275,4 +281,6 @@ class GradNAP(Analyzer):
         axes = ("channel", *self.layer.axes.positions)
         names = ("activation", "gradient", "normalised", "mask")
         fields: dict[str, Any] = {n: (("group", *axes), getattr(found, n)) for n in names}
+        unaligned = self.unmoved.of_groups.numpy(force=True)
+        fields["unaligned"] = (("group", *axes), unaligned)
         return {"baseline": (axes, found.baseline), **fields}

@@ -74,6 +74,6 @@ def _labels(batch: LayerBatch) -> Tensor:
         raise LabelError(
             f"labels {batch.grouping!r} have shape {tuple(given.shape)}; gradient-adjusted "
             "profiles need one for each sample, because gradients are of one prediction. Cut "
-            "utterances into windows, one for each labelled frame: torchprobe_gradnap.Windows"
+            "utterances into windows, one for each labelled frame: torchprobe.Windows"
         )
     return given

@@ -11,6 +11,7 @@ from torch import nn
 from torchprobe import Analyzer, LayerBatch
 from torchprobe.errors import SettingError
 from torchprobe.groupings import scores_of
+from torchprobe.naming import canonical_names
 from torchprobe_gradnap.analyzer import GradNAP
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class SaliencyProfiles(Analyzer):
             because relevance has the activation's strength in it already.
 
     Raises:
-        SettingError: captum has no such layer attribution.
+        SettingError: captum has no such layer attribution; or it does not work at a layer.
 
     Source: Krug & Stober 2020 (GradNAP) for the profiles; captum for the attributions.
 
@@ -107,11 +108,17 @@ class SaliencyProfiles(Analyzer):
         from captum.attr import LayerActivation
 
         model, inputs = batch.network.model, batch.args[0]
-        module = model.get_submodule(layer.name)
+        module = _module(batch.network, layer)
         values = LayerActivation(model, module).attribute(inputs)
-        with torch.enable_grad():
-            method = _attribution(self.method)(_Scores(model), module)
-            relevance = method.attribute(inputs, target=target, **self.options)
+        try:
+            with torch.enable_grad():
+                method = _attribution(self.method)(_Scores(model), module)
+                relevance = method.attribute(inputs, target=target, **self.options)
+        except (RuntimeError, AssertionError) as error:
+            raise SettingError(
+                f"captum's {self.method} does not work at layer {layer.name!r}: {error}. In-place "
+                "activations (ReLU(inplace=True)) and modules called twice are the usual causes"
+            ) from error
         return values.detach(), relevance.detach()
 
     def compute(self) -> Iterator[Result]:
@@ -126,6 +133,19 @@ class SaliencyProfiles(Analyzer):
             found = fork.compute()
             settings = {**found.settings, **self.settings()}
             yield replace(found, analyzer=self.name, settings=settings, kind=GradNAP.name)
+
+
+def _module(network: Network, layer: Layer) -> nn.Module:
+    """The module that a layer is the one output of, in one call."""
+    modules = canonical_names(network.model)
+    again = f"{layer.name}@2"
+    if layer.name not in modules or any(each.name == again for each in network.layers):
+        raise SettingError(
+            f"captum attributes relevance to modules that are called once and return one tensor; "
+            f"layer {layer.name!r} is none: leave it out, "
+            f"layers=['*', '!{layer.name.split('@')[0]}*']"
+        )
+    return modules[layer.name]
 
 
 class _Scores(nn.Module):

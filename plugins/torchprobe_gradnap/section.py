@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torchprobe.plotting import plot
 from torchprobe.report import Figure, Section, number_table
+from torchprobe_gradnap.choosing import over_time
 
 if TYPE_CHECKING:
     from torchprobe import Result
@@ -52,7 +53,7 @@ def _images(results: LayerResults) -> list[Figure]:
     caption = (
         "Profiles of the input, of the largest groups{by}: red where there is more than in all "
         "data, blue where less, pale where it does not matter. The dashed line is the time of "
-        "alignment."
+        "alignment. Where there is a row above it shows them before masking (NAvAI)."
     )
     return [Figure(plot(each, view="images"), caption.format(by=_by(each))) for each in shown]
 
@@ -63,7 +64,7 @@ def _neurons(results: LayerResults) -> list[Figure]:
     for grouping in results.groupings:
         mine = results.grouping(grouping)
         hidden = [each for each in mine.values() if each.layer != "input"]
-        timed = [each for each in hidden if _over_time(each)]
+        timed = [each for each in hidden if over_time(each)]
         if timed:
             caption = (
                 f"Every neuron of `{timed[-1].layer}` over aligned time{_by(timed[-1])}, the five "
@@ -80,11 +81,6 @@ def _neurons(results: LayerResults) -> list[Figure]:
 
 def _by(result: Result) -> str:
     return f" by `{result.grouping}`" if result.grouping else ""
-
-
-def _over_time(result: Result) -> bool:
-    """Whether there is an axis of time, and more than one position on it."""
-    return bool(result.gradnap.ndim == 3 and result.gradnap.shape[2] > 1)  # noqa: PLR2004
 
 
 def _drawable(result: Result) -> bool:

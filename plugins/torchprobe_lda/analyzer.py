@@ -12,7 +12,7 @@ from torchprobe_lda.accuracies import refuse_early
 from torchprobe_lda.control import BINS, row_bins
 from torchprobe_lda.fields import findings
 from torchprobe_lda.fit import Fit, Priors, fit, fourth_powers, with_control
-from torchprobe_lda.settings import checked_priors, count, one_of, share, split_names
+from torchprobe_lda.settings import checked_priors, count, one_of, share, split_name, split_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +59,9 @@ class LDA(Analyzer):
       rows in every layer; whether this LDA is right, and where known whether the network is and
       whether the earlier layer's LDA is (1, 0, or −1 where unknown);
     - ``network_accuracy``, ``network_confusion`` (class, predicted): of the network's own
-      predictions, where ``Probe(groupings={"predicted": tp.predicted()})`` tells them;
+      predictions, where ``Probe(groupings={"predicted": tp.predicted()})`` tells them; with
+      ``{"correct": tp.correct()}`` the accuracy only. Where classes of several groupings are
+      given, say which are predicted: ``{"predicted_phoneme": tp.predicted()}``;
     - ``subset_centroids`` (subset, class, component), ``subset_counts`` (subset, class): centroids
       of separable and inseparable rows, of those that the network gets right where that is known,
       where a grouping "separable" tells them; see `torchprobe_lda.study`.
@@ -122,7 +124,7 @@ class LDA(Analyzer):
         self.priors = checked_priors(priors)
         self.dof = one_of("dof", dof, ("n-k", "n"))
         self.scored = split_names(scored)
-        self.described = described
+        self.described = None if described is None else split_name("described", described)
         self.control = control
         self.sample = count("sample", sample)
         self.seed = seed
@@ -199,7 +201,8 @@ class LDA(Analyzer):
             )
             self._use_control(batch)
         if batch.split == self.described:
-            description.update(self.description, batch, points, len(self._fit.labels))
+            n_classes, alone = len(self._fit.labels), self.groupings == (self.grouping,)
+            description.update(self.description, batch, points, n_classes, alone=alone)
 
     def _use_control(self, batch: LayerBatch) -> None:
         control = self._fit.control if self._fit else None

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torchprobe as tp
-from torchprobe import plotting
+from torchprobe import Field, Results, plotting
+from torchprobe.errors import InsufficientDataError
+from torchprobe.results import LayerResults
+from torchprobe_lda.marks import SUBSETS
+from torchprobe_lda.plots import expansions, one_grouping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from torchprobe import Results
+    from torchprobe import Result
 
 __all__ = ["Comparison", "compare"]
 
@@ -22,6 +28,8 @@ NAMES = {
     "accuracy": "accuracy, held-out rows",
     "evr_auc": "area, explained variance",
     "class_spectrum_auc": "area, spectra of classes",
+    "expansion_separable": "expansion, separable rows",
+    "expansion_inseparable": "expansion, inseparable rows",
 }
 
 
@@ -29,13 +37,16 @@ class Comparison(NamedTuple):
     """Models side by side."""
 
     table: pd.DataFrame
-    """A row for each layer, columns (model, number): Table 2 of the paper, and the areas."""
+    """A row for each layer, columns (model, number): Table 2 of the paper, areas, expansion."""
     figure: Figure
     """A panel for each number, a line for each model."""
 
 
 def compare(models: Mapping[str, Results], grouping: str | None = None) -> Comparison:
-    """Accuracies and areas under the spectra of several models, by layer (Table 2, Fig. 3C).
+    """Accuracies, areas under the spectra and expansion of several models, by layer.
+
+    Expansion is that of every class against the one it is taken for most often, in relation to the
+    first layer of the same model; it is left out where the results do not tell.
 
     Args:
         models: what a model is to be called → its results, e.g. ``{"256": ..., "2048": ...}`` or
@@ -44,15 +55,32 @@ def compare(models: Mapping[str, Results], grouping: str | None = None) -> Compa
         grouping: which, where there are several.
 
     Raises:
-        LayerNotFoundError: a model has no results of "lda", no such grouping, or several of which
-            none was named.
-        SettingError: there is no model.
+        LayerNotFoundError: a model has no results of "lda", or no such grouping.
+        SettingError: there is no model, or there are several groupings of which none was named.
 
-    Source: Nagamine & Mesgarani 2017, Table 2 and Fig. 3C.
+    Source: Nagamine & Mesgarani 2017, Table 2, Fig. 3C and 5F.
     """
     names = list(NAMES)
-    table = tp.compare(models, "lda", names, grouping)
+    whole = {model: _with_expansion(results, grouping) for model, results in models.items()}
+    table = tp.compare(whole, "lda", names, grouping)
     figure = plotting.compare(
-        models, "lda", names, grouping, told=NAMES, title="LDA of several models"
+        whole, "lda", names, grouping, told=NAMES, title="LDA of several models"
     )
     return Comparison(table, figure)
+
+
+def _with_expansion(results: Results, grouping: str | None) -> Results:
+    """Results of which each layer knows how much farther apart it holds classes than the first."""
+    layers = one_grouping(results["lda"], grouping)
+    try:
+        found = expansions(layers)
+    except InsufficientDataError:  # no points, or nothing is mistaken: no such columns
+        return Results({"lda": layers})
+    return Results({"lda": LayerResults(_expanded(result, found) for result in layers.values())})
+
+
+def _expanded(result: Result, found: Mapping[str, Mapping[str, float]]) -> Result:
+    own = {subset: Field("", found[subset][result.layer]) for subset in SUBSETS}
+    added = {f"expansion_{subset}": field for subset, field in own.items()}
+    known = {name: field for name, field in added.items() if not math.isnan(field.item)}
+    return replace(result, fields={**result.fields, **known})

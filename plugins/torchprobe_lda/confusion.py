@@ -67,8 +67,8 @@ def draw_confusion(
     told = {"network_confusion": "the network", "confusion_fit": "LDA, rows of the fit"}
     who = told.get(name, "held-out rows")
     right = np.trace(counts) / max(counts.sum(), 1)
-    of_all = " of all classes" if classes is not None else ""
-    subtitle = f"{who}: {right:.1%} right{of_all}"
+    of_all = "of all classes" if classes is not None else ""
+    subtitle = f"{who} {of_all}: {right:.1%} right" if of_all else f"{who}: {right:.1%} right"
     plotting.heading(axes, f"Confusions in {result.layer}", subtitle, limit=60)
     return sheet
 

@@ -11,33 +11,16 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 import torch
 
 from torchprobe.accumulators import BoundedSample, Confusion, GroupMeans
-from torchprobe.errors import LabelError
-from torchprobe.labels import ClassNames
 from torchprobe_lda.class_scatter import ClassScatter
+from torchprobe_lda.marks import marks
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from torchprobe import Layer, LayerBatch
 
-__all__ = [
-    "MARKS",
-    "PREDICTED",
-    "SEPARABLE",
-    "SUBSETS",
-    "Described",
-    "begin",
-    "sample_bytes",
-    "spectra_fit",
-    "update",
-]
+__all__ = ["MARKS", "Described", "begin", "sample_bytes", "spectra_fit", "update"]
 
-PREDICTED = "predicted"
-"""The grouping that says what the network itself predicts: ``{"predicted": tp.predicted()}``."""
-SEPARABLE = "separable"
-"""The grouping that says whether another layer's LDA is right; see `torchprobe_lda.separable`."""
-SUBSETS = ("separable", "inseparable")
-"""Labels of that grouping: COR and INC in the paper."""
 MARKS = 2
 _LARGEST = 256 << 20
 """Bytes beyond which class spectra are not taken; 320 classes need as many."""
@@ -68,26 +51,35 @@ def begin(layer: Layer, sample: int, seed: int) -> Described:
     return described
 
 
-def update(described: Described, batch: LayerBatch, points: Tensor, n_classes: int) -> None:
-    """Take in the rows of a batch, which lie at these points [row, component] of the space."""
-    groups = batch.groups
+def update(
+    described: Described, batch: LayerBatch, points: Tensor, n_classes: int, *, alone: bool
+) -> None:
+    """Take in the rows of a batch.
+
+    Args:
+        described: what to add to.
+        batch: seen as the grouping of the classes.
+        points: where its rows lie in the space [row, component].
+        n_classes: how many classes the fit has.
+        alone: as for `marks.marks`.
+
+    Raises:
+        LabelError: predictions are of another kind than the classes.
+    """
+    groups, rows = batch.groups, batch.rows()
     if spectra_fit(n_classes, points.shape[1]):
         described["spread"].update(points, groups)
-    labels = groups.labels
-    network, separable = _given(batch, PREDICTED), _given(batch, SEPARABLE)
-    if network is not None:
-        described["network"].update(groups, network)
-    if separable is not None:
-        right = labels if network is None else labels.masked_fill(network != labels, -1)
-        for name, means in zip(
-            SUBSETS, (described["separable"], described["inseparable"]), strict=True
-        ):
-            means.update(batch.rows(), right.masked_fill(separable != _number(name), -1))
+    known = marks(batch, alone=alone)
+    if known.predicted is not None:
+        described["network"].update(groups, known.predicted)
+    for means, answer in ((described["separable"], 1), (described["inseparable"], 0)):
+        chosen = (known.separable == answer) & (known.right != 0)
+        if chosen.any():
+            means.update(rows, groups.labels.masked_fill(~chosen, -1))
     if "sample" in described:
-        first = torch.full_like(labels, _number(SUBSETS[0]))
-        marks = torch.stack([_mark(network, labels), _mark(separable, first)], 1)
-        rows = torch.cat([batch.rows(), marks], 1).to(batch.values.dtype)  # half of float64
-        described["sample"].update(rows, batch.row_ids, groups)
+        told = torch.stack([known.right, known.separable], 1)
+        whole = torch.cat([rows, told], 1).to(batch.values.dtype)  # half of float64
+        described["sample"].update(whole, batch.row_ids, groups)
 
 
 def sample_bytes(layer: Layer, sample: int) -> int:
@@ -99,24 +91,3 @@ def sample_bytes(layer: Layer, sample: int) -> int:
 def spectra_fit(n_classes: int, components: int) -> bool:
     """Whether the scatters of so many classes are small enough to be kept."""
     return 8 * n_classes * components**2 <= _LARGEST
-
-
-def _given(batch: LayerBatch, grouping: str) -> Tensor | None:
-    """Labels of another grouping: int64 [row]; None where there are none that fit the rows."""
-    if grouping not in batch.given.labels:
-        return None
-    try:
-        return batch.view(grouping, batch.layer.positions).labels
-    except LabelError:  # labels of frames beside a pooled layer
-        return None
-
-
-def _mark(labels: Tensor | None, wanted: Tensor) -> Tensor:
-    """1 where labels are as wanted, 0 where not, -1 where unknown: int64 [row]."""
-    if labels is None:
-        return torch.full_like(wanted, -1)
-    return (labels == wanted).long().masked_fill(labels < 0, -1)
-
-
-def _number(name: str) -> int:
-    return ClassNames().number(name)

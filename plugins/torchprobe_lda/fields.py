@@ -14,7 +14,8 @@ from torchprobe.numerics import (
     singular_values_from_gram,
 )
 from torchprobe_lda.accuracies import Findings, count_accuracy, listed, scored
-from torchprobe_lda.description import MARKS, SUBSETS, spectra_fit
+from torchprobe_lda.description import MARKS, spectra_fit
+from torchprobe_lda.marks import ELSE, SUBSETS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,7 +72,8 @@ def _space_notes(found: Findings, counts: NDArray[np.int64], rank: int) -> list[
     once = [name for name, n in zip(found.coords["class"], counts, strict=True) if n == 1]
     if varying < len(found.fields["constant"][1]):
         n = found.fields["n_constant"]
-        notes.append(f"{n:,} channels do not vary within classes and are left out")
+        what = "1 channel does" if n == 1 else f"{n:,} channels do"
+        notes.append(f"{what} not vary within classes: left out")
     if rank < varying:
         notes.append(
             f"rows vary within classes along {rank:,} directions of {varying:,} ({counts.sum():,} "
@@ -169,10 +171,10 @@ def _network(found: Findings, lda: LDA, fit: Fit) -> None:
     """How often the network itself is right, and what it takes for what."""
     counted = scored(lda.description["network"], fit.labels.numpy())
     if counted is not None:
-        found.fields |= {
-            "network_accuracy": Field("", counted.accuracy, range=(0, 1)),
-            "network_confusion": Field("class predicted", counted.matrix, unit="rows"),
-        }
+        found.fields["network_accuracy"] = Field("", counted.accuracy, range=(0, 1))
+        if ELSE not in lda.description["network"].labels:
+            matrix = Field("class predicted", counted.matrix, unit="rows")
+            found.fields["network_confusion"] = matrix
 
 
 def _sample(found: Findings, lda: LDA, fit: Fit) -> None:

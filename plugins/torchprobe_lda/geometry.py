@@ -11,8 +11,7 @@ import numpy as np
 
 from torchprobe.errors import InsufficientDataError
 from torchprobe.numerics import classical_mds_of_points, relative_expansion, smacof_mds
-from torchprobe_lda.description import SUBSETS
-from torchprobe_lda.points import class_indices, marks, points
+from torchprobe_lda.points import class_indices, has_answer, points, separable_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,14 +158,15 @@ def centroids(
 
     Raises:
         InsufficientDataError: the results hold neither.
+        SettingError: an unknown subset.
     """
     result = results[layer]
     if "subset_centroids" in result:
         return _exact(result, subset)
     found = points(results, layer)
     if subset is not None:
-        keep = marks(results, layer, reference)[result.point_network != 0]
-        keep = keep == int(subset == SUBSETS[0])
+        keep = separable_points(results, layer, reference)[result.point_network != 0]
+        keep = keep == has_answer(subset)
     else:
         keep = np.ones(len(found), dtype=bool)
     values = np.full((len(found.names), found.values.shape[1]), np.nan)
@@ -179,7 +179,7 @@ def centroids(
 
 def _exact(result: Result, subset: str | None) -> Array:
     if subset is not None:
-        kept: Array = result.subset_centroids[SUBSETS.index(subset)]
+        kept: Array = result.subset_centroids[1 - has_answer(subset)]
         return kept
     counts = result.subset_counts[:, :, None].astype(np.float64)  # [subset, class, 1]
     sums = np.nansum(counts * np.nan_to_num(result.subset_centroids), axis=0)
@@ -249,11 +249,12 @@ def expansion(
     Source: Nagamine & Mesgarani 2017, section 3.3, Fig. 5E and 5F.
     """
     reference = reference or results.layers[0]
+    there = results[reference]
     each = {layer: centroids(results, layer, subset, reference) for layer in results.layers}
     if classes is None:
         pairs = confused_pairs(results)
     else:
-        chosen = class_indices(results[reference], classes)
+        chosen = class_indices(there, classes)
         pairs = np.array(list(combinations(chosen, 2)), dtype=np.intp).reshape(-1, 2)
     absent = np.unique(np.concatenate([_without_rows(values) for values in each.values()]))
     kept = pairs[~np.isin(pairs, absent).any(axis=1)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from torchprobe import plotting
+from torchprobe.errors import InsufficientDataError
 from torchprobe.plotting.style import INK, MUTED
 from torchprobe_lda.geometry import aggregated, centroids, mds_map, tsne_map
 from torchprobe_lda.plots import one_grouping
@@ -29,6 +30,8 @@ __all__ = ["draw_mds", "draw_tsne"]
 _PANEL = 2.5  # inches
 _AREA = 7.0  # of a point's bubble, in square points
 _MOST_PANELS = 8
+_OTHER = "other"
+"""What is said of classes that have no category."""
 
 
 def draw_tsne(
@@ -70,7 +73,7 @@ def draw_tsne(
         told = f"{groups.sizes.sum():,} points in {len(groups):,} groups"
         plotting.heading(axes, layer, told, limit=44)
     if categories:
-        _explain(sheet, plotting.category_colours(_categories(results, categories)))
+        _explain(sheet, _category_colours(next(iter(results.values())).coords["class"], categories))
     return sheet
 
 
@@ -105,6 +108,7 @@ def draw_mds(
     names = list(classes) if classes is not None else _confusable(results, reference)
     chosen = list(layers) if layers else _spread(results.layers)
     maps = [_map(results, layer, names, subset, reference, method, seed) for layer in chosen]
+    maps = [_turned_map(each, maps[-1].corners) for each in maps]
     colours = _colours(names, None)
     sheet, panels = _grid(len(chosen) + 1)
     for axes, layer, (groups, places, corners) in zip(panels, chosen, maps, strict=False):
@@ -116,8 +120,18 @@ def draw_mds(
     _share_scale(panels[: len(chosen)])
     own = class_indices(results[chosen[0]], names)
     triangles = [mds_map(centroids(results, layer, subset, reference)[own]) for layer in chosen]
-    _overlay(panels[len(chosen)], triangles, names)
+    _overlay(panels[len(chosen)], [_turned(each, maps[-1].corners) for each in triangles], names)
     return sheet
+
+
+class _Map(NamedTuple):
+    """A layer's classes in two dimensions."""
+
+    groups: Aggregates
+    places: Array
+    """Of the groups [group, 2]."""
+    corners: Array
+    """Of the classes' centroids [class, 2]."""
 
 
 def _map(
@@ -128,17 +142,29 @@ def _map(
     reference: str | None,
     method: Literal["classical", "smacof"],
     seed: int,
-) -> tuple[Aggregates, Array, Array]:
-    """Aggregates of some classes, their places and those of the classes' centroids [class, 2].
+) -> _Map:
+    """Groups of some classes and the classes' centroids in one map.
 
-    Both in one map; two dimensions need not show how far apart the centroids are.
+    Two dimensions need not show how far apart the centroids are.
     """
     found = points(results, layer, classes=names, subset=subset, reference=reference)
     groups = aggregated(found, seed=seed)
     chosen = class_indices(results[layer], names)
     centres = centroids(results, layer, subset, reference)[chosen]
+    empty = [name for name, centre in zip(names, centres, strict=True) if np.isnan(centre).any()]
+    if empty:
+        raise InsufficientDataError(
+            f"no {subset or 'sampled'} row of {', '.join(map(repr, empty))} in {layer!r}; choose "
+            "classes=, or take more points with LDA(sample=...)"
+        )
     places = mds_map(np.concatenate([groups.centres, centres]), method, seed)
-    return groups, places[: len(groups)], places[len(groups) :]
+    return _Map(groups, places[: len(groups)], places[len(groups) :])
+
+
+def _turned_map(each: _Map, onto: Array) -> _Map:
+    """A map turned or mirrored so that its corners lie as others do."""
+    middle, turn = each.corners.mean(axis=0), _turn(each.corners, onto)
+    return _Map(each.groups, (each.places - middle) @ turn, (each.corners - middle) @ turn)
 
 
 # -- which layers and classes
@@ -171,9 +197,10 @@ def _confusable(results: LayerResults, reference: str | None) -> list[str]:
     return [names[i] for i in (a, b, third.argmax())]
 
 
-def _categories(results: LayerResults, categories: Mapping[str, str]) -> list[str]:
-    names = next(iter(results.values())).coords["class"]
-    return [categories[name] for name in names if name in categories]
+def _category_colours(names: Sequence[str], categories: Mapping[str, str]) -> dict[str, str]:
+    """Colours of the categories of these classes, and of what has none."""
+    colours = plotting.category_colours([categories[n] for n in names if n in categories])
+    return colours if all(name in categories for name in names) else {**colours, _OTHER: MUTED}
 
 
 # -- drawing
@@ -182,8 +209,8 @@ def _categories(results: LayerResults, categories: Mapping[str, str]) -> list[st
 def _colours(names: Sequence[str], categories: Mapping[str, str] | None) -> list[str]:
     if categories is None:
         return [colour for colour, _ in plotting.marks(len(names))]
-    known = plotting.category_colours([categories[n] for n in names if n in categories])
-    return [known.get(categories.get(name, ""), MUTED) for name in names]
+    known = _category_colours(names, categories)
+    return [known[categories.get(name, _OTHER)] for name in names]
 
 
 def _bubbles(axes: Axes, places: Array, groups: Aggregates, colours: Sequence[str]) -> None:
@@ -247,24 +274,30 @@ def _triangle(axes: Axes, corners: Array, colour: Any, **looks: Any) -> None:
 
 
 def _overlay(axes: Axes, triangles: Sequence[Array], names: Sequence[str]) -> None:
-    """The triangles of all layers, turned towards the first, in colours that run with depth."""
-    turned = [_turned(corners, triangles[0]) for corners in triangles]
-    for corners, colour in zip(turned, plotting.depth_colours(len(turned)), strict=True):
+    """The triangles of all layers about one middle, in colours that run with depth."""
+    for corners, colour in zip(triangles, plotting.depth_colours(len(triangles)), strict=True):
         _triangle(axes, corners, colour)
-    _name_corners(axes, 1.08 * turned[-1], names)
-    axes.set(xticks=[], yticks=[])
-    axes.set_aspect("equal", adjustable="datalim")
+    every = np.stack(triangles)  # [layer, class, 2]
+    outermost = np.linalg.norm(every, axis=2).argmax(axis=0)
+    _name_corners(axes, 1.13 * every[outermost, np.arange(len(names))], names)
+    half = 1.35 * float(np.abs(every).max())  # room for the names
+    axes.set(xticks=[], yticks=[], xlim=(-half, half), ylim=(-half, half))
+    axes.set_aspect("equal", adjustable="box")
     axes.spines[["left", "bottom"]].set_visible(False)
     plotting.heading(axes, "all layers", "darker: deeper", limit=24)
 
 
 def _turned(corners: Array, onto: Array) -> Array:
     """Corners about their middle, turned or mirrored to lie as others do; distances stay."""
+    return np.asarray((corners - corners.mean(axis=0)) @ _turn(corners, onto))
+
+
+def _turn(corners: Array, onto: Array) -> Array:
+    """The rotation, maybe with a mirror, that brings corners nearest to others [2, 2]."""
     from scipy.linalg import orthogonal_procrustes
 
-    centred = corners - corners.mean(axis=0)
-    rotation, _ = orthogonal_procrustes(centred, onto - onto.mean(axis=0))
-    return np.asarray(centred @ rotation)
+    turn, _ = orthogonal_procrustes(corners - corners.mean(axis=0), onto - onto.mean(axis=0))
+    return np.asarray(turn)
 
 
 def _share_scale(panels: Sequence[Axes]) -> None:

@@ -10,6 +10,7 @@ from torchprobe import plotting
 from torchprobe.errors import InsufficientDataError, SettingError
 from torchprobe.numerics import auc, evr_auc, mean_spectrum
 from torchprobe_lda.geometry import expansion
+from torchprobe_lda.marks import SUBSETS, of_classes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,9 @@ __all__ = [
     "draw_class_spectra",
     "draw_evr",
     "draw_expansion",
+    "expansions",
+    "numbers",
+    "one_grouping",
 ]
 
 NAMES = {
@@ -186,24 +190,44 @@ def draw_expansion(
     panels: dict[str, Any] = {}
     for classes in sets or (None,):
         told = "all classes" if classes is None else "/" + ", ".join(classes) + "/"
-        panels[f"{told}: × distance"] = {
-            name: expansion(results, classes=classes, subset=subset, reference=reference, form=form)
-            for name, subset in (
-                ("all rows", None),
-                ("separable", "separable"),
-                ("inseparable", "inseparable"),
-            )
-        }
-    first = next(iter(results.values()))
-    right = (first.point_network >= 0).any() if "point_network" in first else True
-    correct = " that the network gets right" if right else ""
-    exact = "all rows" if "subset_centroids" in first else "sampled rows"
+        panels[f"{told}: × distance"] = expansions(results, classes, reference, form)
     return plotting.by_layer_panels(
         panels,
         title="Expansion",
-        subtitle=f"distance ÷ that in {reference!r}; {exact}{correct}",
+        subtitle=f"distance ÷ that in {reference!r}; {_rows_told(results)}",
         from_zero=True,
     )
+
+
+def expansions(
+    results: LayerResults,
+    classes: Sequence[str] | None = None,
+    reference: str | None = None,
+    form: Form = "mean_of_ratios",
+) -> dict[str, dict[str, float]]:
+    """Expansion by layer of all rows and of each subset; NaN where a subset has too few rows.
+
+    Raises:
+        LayerNotFoundError: no such layer or class.
+        InsufficientDataError: as `torchprobe_lda.expansion` of all rows.
+    """
+    found = {"all rows": expansion(results, classes=classes, reference=reference, form=form)}
+    for subset in SUBSETS:
+        try:
+            found[subset] = expansion(
+                results, classes=classes, subset=subset, reference=reference, form=form
+            )
+        except InsufficientDataError:
+            found[subset] = dict.fromkeys(results.layers, float("nan"))
+    return found
+
+
+def _rows_told(results: LayerResults) -> str:
+    """Which rows the centroids are of."""
+    first = next(iter(results.values()))
+    known = "network_accuracy" in first
+    which = "all rows" if "subset_centroids" in first else "sampled rows"
+    return f"{which} that the network gets right" if known else which
 
 
 # -- what drawings share
@@ -212,14 +236,18 @@ def draw_expansion(
 def one_grouping(results: LayerResults, grouping: str | None) -> LayerResults:
     """The results of one grouping.
 
+    Where several are there but a single one is of classes, and the others tell of these whether
+    the network is right or what is separable, it is that one.
+
     Raises:
         SettingError: there are several and none was named.
     """
     if grouping is not None:
         return results.grouping(grouping)
-    if len(results.groupings) > 1:
-        raise SettingError(f"say which of the groupings {list(results.groupings)}: grouping=...")
-    return results
+    classes = of_classes(results.groupings) or results.groupings
+    if len(classes) > 1:
+        raise SettingError(f"say which of the groupings {list(classes)}: grouping=...")
+    return results.grouping(classes[0])
 
 
 def numbers(results: LayerResults, name: str) -> dict[str, float]:

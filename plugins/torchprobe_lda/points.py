@@ -9,7 +9,7 @@ import numpy as np
 
 from torchprobe.errors import InsufficientDataError, LayerNotFoundError, SettingError
 from torchprobe.wording import unknown
-from torchprobe_lda.description import SUBSETS
+from torchprobe_lda.marks import SUBSETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Points", "class_indices", "marks", "points"]
+__all__ = ["Points", "class_indices", "has_answer", "points", "separable_points"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def points(
         )
     keep = result.point_network != 0
     if subset is not None:
-        keep &= marks(results, layer, reference) == _wanted(subset)
+        keep &= separable_points(results, layer, reference) == has_answer(subset)
     chosen = class_indices(result, classes)
     place = np.full(len(result.coords["class"]), -1)
     place[chosen] = np.arange(len(chosen))
@@ -86,7 +86,7 @@ def points(
     return Points(result.points[keep], place[result.point_class[keep]], names)
 
 
-def marks(results: LayerResults, layer: str, reference: str | None) -> NDArray[np.int8]:
+def separable_points(results: LayerResults, layer: str, reference: str | None) -> NDArray[np.int8]:
     """Whether each sampled point of a layer is separable: 1, 0, or -1 where unknown [point].
 
     Where the run did not say, the reference layer's own points do, which are of the same rows.
@@ -120,7 +120,15 @@ def class_indices(result: Result, classes: Sequence[str] | None) -> NDArray[np.i
     return np.array([names.index(name) for name in classes], dtype=np.intp)
 
 
-def _wanted(subset: str) -> int:
+def has_answer(subset: str) -> int:
+    """What the points of a subset answer to whether they are separable.
+
+    Raises:
+        SettingError: there is no such subset.
+
+    >>> has_answer("separable"), has_answer("inseparable")
+    (1, 0)
+    """
     if subset not in SUBSETS:
         raise SettingError(f"subset={subset!r}; choose one of {', '.join(map(repr, SUBSETS))}")
     return int(subset == SUBSETS[0])

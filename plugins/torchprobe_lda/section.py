@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torchprobe.errors import TorchprobeError
 from torchprobe.plotting import plot
 from torchprobe.report import Figure, Section, number_table
+from torchprobe_lda.marks import of_classes
 
 if TYPE_CHECKING:
     from torchprobe.results import LayerResults
@@ -51,37 +52,34 @@ _CAPTIONS = {
     "to one scale; letters stand at the centroids. Last, the triangles of the true distances.",
     "expansion": "Distance of often confused classes, as a multiple of that in the first layer.",
 }
+_VIEWS = {"": "accuracy", "class_spectra": "spectra of classes", "tsne": "t-SNE", "mds": "MDS"}
 _OF_DEPTH = {"", "areas", "expansion"}
 """Drawings that need more than one layer."""
 
 
 def describe(results: LayerResults) -> Section:
     """The section about one analyzer's results."""
-    drawn = [
-        each for grouping in results.groupings for each in _drawings(results.grouping(grouping))
-    ]
-    expands = any(view == "expansion" for view, _ in drawn)
+    figures: dict[str, list[Figure]] = {}
+    missing: dict[str, str] = {}
+    for grouping in of_classes(results.groupings) or results.groupings:
+        _draw(results.grouping(grouping), figures, missing)
+    text = _TEXT + (_EXPANSION if "expansion" in figures else "")
     return Section(
         title="Linear discriminant analysis",
-        text=_TEXT + (_EXPANSION if expands else ""),
+        text=text + "".join(f"\n\nNot drawn: {view}: {why}." for view, why in missing.items()),
         tables=[number_table(results, _NAMES, "Shares of rows predicted right; spectra.")],
-        figures=[figure for _, figure in drawn],
+        figures=[figure for each in figures.values() for figure in each],
         analyzers=[results.analyzer],
     )
 
 
-def _drawings(results: LayerResults) -> list[tuple[str, Figure]]:
-    """All there is to draw of one grouping, by view."""
+def _draw(results: LayerResults, figures: dict[str, list[Figure]], missing: dict[str, str]) -> None:
+    """Draw all there is of one grouping, by view; what is not there is told."""
     by = f" Classes: `{results.groupings[0]}`." if results.groupings[0] else ""
-    one = len(results.layers) == 1
-    wanted = {view: text for view, text in _CAPTIONS.items() if not (one and view in _OF_DEPTH)}
-    drawn = [(view, _drawn(results, view), text + by) for view, text in wanted.items()]
-    return [(view, Figure(drawing, text)) for view, drawing, text in drawn if drawing is not None]
-
-
-def _drawn(results: LayerResults, view: str) -> Any:
-    """A drawing; None where the results do not hold what it shows, of which their notes tell."""
-    try:
-        return plot(results, view=view)
-    except TorchprobeError:
-        return None
+    for view, caption in _CAPTIONS.items():
+        if len(results.layers) == 1 and view in _OF_DEPTH:
+            continue
+        try:
+            figures.setdefault(view, []).append(Figure(plot(results, view=view), caption + by))
+        except TorchprobeError as error:
+            missing[_VIEWS.get(view, view)] = str(error)

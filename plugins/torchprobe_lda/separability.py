@@ -11,8 +11,8 @@ import torch
 import torchprobe as tp
 from torchprobe.errors import LabelError, SettingError
 from torchprobe_lda.analyzer import LDA
-from torchprobe_lda.description import PREDICTED, SEPARABLE, SUBSETS
 from torchprobe_lda.discriminant import Discriminant
+from torchprobe_lda.marks import PREDICTED, SEPARABLE, SUBSETS, about
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -129,15 +129,15 @@ def study(
     """
     lda = copy.copy(lda or LDA())
     lda.groupings = (grouping,)
-    first = copy.copy(LDA(lda.shrinkage, lda.priors, lda.dof, (), None, None))
+    first = LDA(lda.shrinkage, lda.priors, lda.dof, scored=(), described=None, control=None)
     first.groupings, first.positions = lda.groupings, lda.positions
     options = dict(probe or {})
     every = [reference, *([layers] if isinstance(layers, str) or callable(layers) else layers)]
     found = tp.Probe(model, reference, {"lda": first}, **options).run(fit=fit, **run)
     computed = {
         **options.pop("groupings", {}),
-        PREDICTED: predicted or tp.predicted(),
-        SEPARABLE: separable(found["lda"][reference]),
+        about(PREDICTED, grouping): predicted or tp.predicted(),
+        about(SEPARABLE, grouping): separable(found["lda"][reference]),
     }
     second = tp.Probe(model, every, {"lda": lda}, groupings=computed, **options)
     return second.run(fit=fit, score=score, **run)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from torchprobe.errors import SettingError
 
-__all__ = ["checked_priors", "count", "one_of", "share", "split_names"]
+__all__ = ["checked_priors", "count", "one_of", "share", "split_name", "split_names"]
 
 T = TypeVar("T")
 
@@ -55,16 +55,24 @@ def count(name: str, value: int, least: int = 0) -> int:
 
 
 def split_names(splits: str | Iterable[str]) -> tuple[str, ...]:
-    """Names of splits, each once; they become part of names of fields.
+    """Names of splits, each once.
 
     >>> split_names("fit"), split_names(["fit", "noisy", "fit"])
     (('fit',), ('fit', 'noisy'))
     """
     names = (splits,) if isinstance(splits, str) else tuple(splits)
-    for name in names:
-        if not isinstance(name, str) or not name.isidentifier():
-            raise SettingError(f"scored={splits!r}: {name!r} is no name of a split; use letters")
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(split_name("scored", name) for name in names))
+
+
+def split_name(setting: str, name: str) -> str:
+    """The name of a split, which becomes part of names of fields.
+
+    >>> split_name("described", "noisy")
+    'noisy'
+    """
+    if not isinstance(name, str) or not name.isidentifier():
+        raise SettingError(f"{setting}: {name!r} is no name of a split; use letters")
+    return name
 
 
 def checked_priors(priors: Any) -> Any:

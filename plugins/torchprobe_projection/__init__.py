@@ -4,7 +4,8 @@
     results = probe.run(fit=train_loader, score=test_loader)
     print(table(results["projection"]))                     # Table 1 of Grósz & Kurimo 2020
     results.plot("projection", categories={"ah": "vowel"})  # panels by layer and method
-    places = encoder(results["projection"]["hidden.3"])(rows)  # [row, 2], now and for ever
+    results.save("out/")
+    places = encoder(tp.load("out/")["projection"]["hidden.3"]).transform(rows)  # [row, 2]
 
 A method of your own is a `Projector` that `register_projector` makes known by its name; then
 ``tp.analyzer("projection", methods=("pca", "my_method"))`` draws, measures and tabulates it too.
@@ -21,7 +22,7 @@ from torchprobe_projection.linear import Pca
 from torchprobe_projection.neighbour_maps import Tsne, TsneTrain, Umap, UmapTrain
 from torchprobe_projection.network import PlaneNetwork, encoder
 from torchprobe_projection.plots import draw_losses, draw_maps, draw_measures
-from torchprobe_projection.projector import Fitted, Projector
+from torchprobe_projection.projector import Fitted, Learner, Projector
 from torchprobe_projection.registry import projectors, register_projector
 from torchprobe_projection.streaming import streamed_procrustes
 from torchprobe_projection.table import MeasureTable, table
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Autoencoder",
     "Fitted",
+    "Learner",
     "MeasureTable",
     "Pca",
     "PlaneNetwork",

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from torchprobe import Analyzer
-from torchprobe.errors import LabelError
+from torchprobe.errors import InsufficientDataError, LabelError
 from torchprobe_projection import settings
 from torchprobe_projection.classes import Classes
 from torchprobe_projection.clouds import cloud_of
 from torchprobe_projection.labelled_sample import LabelledSample
 from torchprobe_projection.linear import Random
 from torchprobe_projection.measuring import Measuring
-from torchprobe_projection.projector import made, place
-from torchprobe_projection.registry import projector
+from torchprobe_projection.projector import place
+from torchprobe_projection.registry import title
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,17 +69,20 @@ class Projection(Analyzer):
 
     Args:
         methods: of `torchprobe_projection.projectors`; "paper" stands for the paper's four,
-            "tsne", "umap", "umap_train" and "autoencoder". By default those that need no extra.
+            "tsne", "umap", "umap_train" and "autoencoder". "available", the default, for PCA and
+            those of "tsne", "umap" and "autoencoder" that are installed and can do with the rows
+            there are; a note says which are left out, and why.
         measures: any of "pd", "mi", "dc", "trustworthiness", "continuity", "hit", "accuracy",
             "stability". The last makes every picture several times over, hence not by default.
-        points: rows shown. 1,000 keep forty classes apart in a picture and cost the measures a
-            quarter of a second for each method; the paper's three test files are some 2,000.
+        points: rows shown. 800 keep forty classes apart in a picture, and t-SNE, UMAP and the
+            measures take some three seconds for them; the paper's three test files are some 2,000.
         training: rows that methods learn from, all that is kept of the "fit" split. UMAP compares
             each with each below 4,096; beyond, it has to be compiled for half a minute more.
         neighbours: of a point, for all measures that count them; 10 is the paper's for `mi`.
         seed: of the samples and of every method.
         options: settings of a method or measure by its name, e.g. ``{"tsne": {"perplexity": 50},
-            "mi": {"form": "ksg2"}, "dc": {"form": "u"}, "pd": {"map": "linear"}}``.
+            "mi": {"form": "ksg2"}, "dc": {"form": "u"}, "pd": {"map": "linear"}}``;
+            ``{"autoencoder": {"passes": 5}}`` lets it learn while the activations stream.
         keep_rows: keep the points' activations in the result, to measure or export them again.
 
     Raises:
@@ -107,9 +110,9 @@ class Projection(Analyzer):
 
     def __init__(
         self,
-        methods: str | Iterable[str] = ("pca", "autoencoder"),
+        methods: str | Iterable[str] = settings.AVAILABLE,
         measures: str | Iterable[str] = settings.DEFAULT_MEASURES,
-        points: int = 1000,
+        points: int = 800,
         training: int = 4000,
         neighbours: int = 10,
         seed: int = 0,
@@ -123,6 +126,7 @@ class Projection(Analyzer):
         self.training = settings.at_least("training", training, 2)
         self.neighbours = settings.at_least("neighbours", neighbours, 1)
         self.seed, self.keep_rows = seed, keep_rows
+        self.passes = 1 + max(each.passes for each in self._projectors()[0].values())
 
     def start(self, layer: Layer) -> None:
         """A sample of each split; the fewer rows of "score" are only looked at."""
@@ -130,9 +134,18 @@ class Projection(Analyzer):
         self.samples = {
             split: LabelledSample(layer.channels, n, self.seed) for split, n in sizes.items()
         }
+        learners = {
+            name: each.learner(layer.channels, self.points, self.seed)
+            for name, each in self._projectors()[0].items()
+        }
+        self.learners = {name: each for name, each in learners.items() if each is not None}
 
     def update(self, batch: LayerBatch) -> None:
-        """Let the rows of a batch into the sample of its split."""
+        """Let the rows of a batch into the sample of its split; in later passes, be taught."""
+        if batch.number:
+            for learner in self.learners.values():
+                learner.update(batch.rows(), batch.row_ids, batch.number, self.samples["fit"])
+            return
         given = batch.given
         wanted = [name for name in given.labels if name in (self.groupings or given.labels)]
         labels = {name: _labels(batch.view(name, self.positions)) for name in wanted}
@@ -148,7 +161,7 @@ class Projection(Analyzer):
         cloud = cloud_of(self.samples, self.points)
         measuring = Measuring(self.measures, self.neighbours, self.options)
         measuring.require_points(cloud)
-        pictures = {name: self._picture(name, cloud) for name in (*self.methods, Random.name)}
+        pictures, notes = self._pictures(cloud)
         classes = Classes.of(cloud.labels, self.names_of)
         places = np.stack([picture.coordinates for picture in pictures.values()])
         fields: dict[str, Any] = {
@@ -163,7 +176,7 @@ class Projection(Analyzer):
         }
         result = self.result(
             coords={"method": tuple(pictures), **classes.coords, **NAMES},
-            notes=[*cloud.notes, *classes.notes],
+            notes=[*cloud.notes, *notes, *classes.notes],
             **fields,
         )
         return _with_versions(result, [picture.projector for picture in pictures.values()])
@@ -173,8 +186,22 @@ class Projection(Analyzer):
         narrow = self.layer.dtype in (torch.float32, torch.float16, torch.bfloat16)
         return rows.float() if narrow and self.positions != "mean" else rows
 
-    def _picture(self, name: str, cloud: Cloud) -> Picture:
-        return place(made(projector(name), self.options.get(name, {})), cloud, self.seed)
+    def _projectors(self) -> tuple[dict[str, Projector], list[str]]:
+        return settings.projectors(self.methods, self.options)
+
+    def _pictures(self, cloud: Cloud) -> tuple[dict[str, Picture], list[str]]:
+        """Every method's picture, random coordinates last; and why some are left out."""
+        projectors, notes = self._projectors()
+        projectors[Random.name] = Random()
+        pictures = {}
+        for name, each in projectors.items():
+            try:
+                pictures[name] = place(each, cloud, self.seed, self.learners.get(name))
+            except InsufficientDataError as error:
+                if self.methods != settings.AVAILABLE:
+                    raise
+                notes.append(f"{title(name)} is left out: {error}")
+        return pictures, notes
 
 
 def _labels(view: LayerBatch) -> Tensor:

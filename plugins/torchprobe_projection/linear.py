@@ -49,7 +49,7 @@ class Pca(Projector):
             (network.decode_layers, axes.T),
         ):
             _set(linear, weight)
-        return Fitted(transform=network.kept().place, network=network)
+        return Fitted(transform=network.kept().transform, network=network)
 
 
 class Random(Projector):

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Tsne", "TsneTrain", "Umap", "UmapTrain"]
 
+APPROXIMATE = 4096
+"""Rows from which UMAP looks for neighbours instead of computing all distances; fewer it compares
+pair by pair in Python, longer than it lays them out, so that it is given the distances instead."""
+
 
 class Tsne(Projector):
     """t-SNE of the points themselves, as openTSNE lays them out.
@@ -102,10 +106,17 @@ class Umap(Projector):
         why = f"UMAP with {self.n_neighbors} neighbours"
         require_rows(rows, self.n_neighbors + 2, why, remedy)
         chosen = {"n_jobs": 1, **self.settings, "n_neighbors": self.n_neighbors}
-        return self._fitted(_umap()(random_state=seed, **chosen).fit(rows))
+        return self._fitted(_umap()(random_state=seed, **chosen), rows)
 
-    def _fitted(self, reducer: Any) -> Fitted:
-        return Fitted(reducer.embedding_)
+    def _fitted(self, reducer: Any, rows: Array) -> Fitted:
+        if len(rows) >= APPROXIMATE or reducer.metric != "euclidean":
+            return Fitted(reducer.fit(rows).embedding_)
+        from sklearn.metrics import euclidean_distances
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "using precomputed metric")
+            reducer.set_params(metric="precomputed")
+            return Fitted(reducer.fit(euclidean_distances(rows)).embedding_)
 
 
 class UmapTrain(Umap):
@@ -118,8 +129,8 @@ class UmapTrain(Umap):
     title = "UMAP-train"
     trained = True
 
-    def _fitted(self, reducer: Any) -> Fitted:
-        return Fitted(transform=reducer.transform)
+    def _fitted(self, reducer: Any, rows: Array) -> Fitted:
+        return Fitted(transform=reducer.fit(rows).transform)
 
 
 def _umap() -> Any:

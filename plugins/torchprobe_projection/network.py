@@ -93,11 +93,7 @@ class PlaneNetwork(nn.Module):
         Raises:
             ShapeError: the rows have another width.
         """
-        given = _tensor(rows).to(self.mean)
-        if given.ndim != 2 or given.shape[1] != self.widths[0]:  # noqa: PLR2004 - [row, channel]
-            raise ShapeError(
-                f"this encoder takes rows [row, {self.widths[0]}] but got {tuple(given.shape)}"
-            )
+        given = self._checked(rows).to(self.mean)
         points: Tensor = self.encode_layers((given - self.mean) / self.scale)
         return points
 
@@ -106,11 +102,32 @@ class PlaneNetwork(nn.Module):
         rows: Tensor = self.decode_layers(_tensor(points).to(self.mean))
         return rows * self.scale + self.mean
 
-    def place(self, rows: Array) -> Array:
-        """`forward` from and to arrays, in blocks."""
+    def transform(self, rows: ArrayLike | Tensor) -> Array:
+        """`forward` to an array [row, 2], without gradients and several times as fast.
+
+        In blocks, each standardised by weights that do so: the two agree to rounding.
+
+        Raises:
+            ShapeError: the rows have another width.
+        """
+        given, first = self._checked(rows), self.encode_layers[0]
+        assert isinstance(first, nn.Linear)
         with torch.no_grad():
-            blocks = [self(block) for block in _tensor(rows).split(BLOCK)]
+            weight = first.weight / self.scale
+            bias = first.bias - weight @ self.mean
+            blocks = [
+                self.encode_layers[1:](torch.addmm(bias, block.to(weight), weight.T))
+                for block in given.split(BLOCK)
+            ]
             return np.asarray(torch.cat(blocks).numpy(force=True))
+
+    def _checked(self, rows: ArrayLike | Tensor) -> Tensor:
+        given = _tensor(rows)
+        if given.ndim != 2 or given.shape[1] != self.widths[0]:  # noqa: PLR2004 - [row, channel]
+            raise ShapeError(
+                f"this encoder takes rows [row, {self.widths[0]}] but got {tuple(given.shape)}"
+            )
+        return given
 
     @torch.inference_mode(mode=False)
     def kept(self) -> Self:
@@ -129,15 +146,14 @@ class PlaneNetwork(nn.Module):
         }
 
 
-BLOCK = 8192
-"""Rows encoded at once, so that memory does not grow with them: 6.5 MB beside the 65 MB of 1,000
-channels in float64."""
+BLOCK = 2048
+"""Rows encoded at once: 16 MB of 1,000 channels in float64, which a processor's cache can hold."""
 
 
 def encoder(result: Result, method: str = "autoencoder") -> PlaneNetwork:
     """The fixed map of a layer's rows to the plane, from a result just computed or loaded.
 
-    Nothing is optimised, nothing else is needed: ``encoder(result)(rows)`` gives rows
+    Nothing is optimised, nothing else is needed: ``encoder(result).transform(rows)`` gives rows
     [row, channel] of any number their places [row, 2], the same in whatever company they come.
 
     Args:

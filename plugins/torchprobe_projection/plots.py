@@ -92,7 +92,7 @@ def draw_measures(results: LayerResults, measures: str | Iterable[str] | None = 
     rows = table(results, measures)
     groups = list(dict.fromkeys((row.measure, row.grouping) for row in rows.rows))
     across = min(len(groups), _ACROSS)
-    down = -(-len(groups) // across)
+    down, last = -(-len(groups) // across), len(groups) - 1
     sheet = plotting.figure(2.3 * across + 1.4, 1.75 * down + 0.9)
     sheet.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
     every = sheet.subplots(down, across, squeeze=False, sharex=True).flatten()
@@ -101,7 +101,8 @@ def draw_measures(results: LayerResults, measures: str | Iterable[str] | None = 
         _draw_measure(axes, own, rows.methods)
     for axes in every[len(groups) :]:
         axes.set_axis_off()
-    _name_layers(every[-across:], results.layers)
+    lowest = [last - (last - column) % across for column in range(across)]
+    _name_layers(every[lowest], results.layers)
     lines, names = every[0].get_legend_handles_labels()
     sheet.legend(lines, names, loc="outside right center")
     return sheet
@@ -226,5 +227,6 @@ def _name_layers(bottom: Iterable[Axes], layers: Sequence[str]) -> None:
     shown = [plotting.label(name, 18) for name in layers[::step]]
     for axes in bottom:
         axes.set_xticks(range(0, len(layers), step), shown)
+        axes.tick_params(labelbottom=True)
         for text in axes.get_xticklabels():
             text.set(rotation=40, ha="right", rotation_mode="anchor", size=7.5)

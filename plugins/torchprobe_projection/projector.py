@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from torchprobe.accumulators import Accumulator
 from torchprobe.errors import (
     InsufficientDataError,
     MissingExtraError,
@@ -21,11 +22,15 @@ from torchprobe.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from torch import Tensor
+
     from torchprobe import Field
+    from torchprobe.accumulators import State
     from torchprobe_projection.clouds import Array, Cloud
+    from torchprobe_projection.labelled_sample import LabelledSample
     from torchprobe_projection.network import PlaneNetwork
 
-__all__ = ["Fitted", "Picture", "Projector", "made", "place", "require_rows"]
+__all__ = ["Fitted", "Learner", "Picture", "Projector", "made", "place", "require_rows"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,18 @@ class Fitted:
     """The map itself, if it is one that results can keep for ever."""
     fields: Mapping[str, Field] = default(default_factory=dict)
     """What else the result shall keep; each name gets the method's before it."""
+
+
+class Learner(Accumulator):
+    """What a projector learns from every row of "fit", in passes after the first."""
+
+    @abstractmethod
+    def reduce(self, rows: Tensor, ids: Tensor, number: int, sample: LabelledSample) -> State:
+        """What rows [row, channel] of pass ``number`` (from 1) teach, given the first's sample."""
+
+    @abstractmethod
+    def fitted(self) -> Fitted:
+        """What it found."""
 
 
 class Projector(ABC):
@@ -70,6 +87,8 @@ class Projector(ABC):
     """Distributions it needs; their versions go into the result."""
     extra: ClassVar[str] = ""
     """The extra of torchprobe that brings them."""
+    passes: int = 0
+    """Further looks at the "fit" data that its learner wants."""
 
     @abstractmethod
     def fit(self, rows: Array, seed: int) -> Fitted:
@@ -78,6 +97,16 @@ class Projector(ABC):
         Raises:
             InsufficientDataError: too few rows.
         """
+
+    def learner(self, channels: int, shown: int, seed: int) -> Learner | None:  # noqa: ARG002
+        """What learns from the stream in its place; None where the sample is enough.
+
+        Args:
+            channels: of a row.
+            shown: how many rows of the sample may be shown.
+            seed: as of `fit`.
+        """
+        return None
 
     @classmethod
     def require_packages(cls) -> None:
@@ -117,14 +146,15 @@ class Picture:
     fitted: Fitted
 
 
-def place(projector: Projector, cloud: Cloud, seed: int) -> Picture:
-    """Fit a method to what it learns from and put the points where it says.
+def place(projector: Projector, cloud: Cloud, seed: int, learner: Learner | None = None) -> Picture:
+    """Fit a method to what it learns from, unless it has learnt, and put the points where it says.
 
     Raises:
         InsufficientDataError: too few rows for this method.
         PluginError: it did not give each point two finite coordinates.
     """
-    fitted = projector.fit(cloud.training if projector.trained else cloud.points, seed)
+    taught = cloud.training if projector.trained else cloud.points
+    fitted = learner.fitted() if learner is not None else projector.fit(taught, seed)
     if not projector.trained:
         found = fitted.coordinates
     else:

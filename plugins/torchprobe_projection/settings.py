@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torchprobe.errors import SettingError
+from torchprobe.errors import MissingExtraError, SettingError
 from torchprobe.wording import unknown
 from torchprobe_projection.linear import Random
 from torchprobe_projection.measures import MEASURES
@@ -14,7 +14,22 @@ from torchprobe_projection.registry import projector
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["DEFAULT_MEASURES", "PAPER", "at_least", "measures", "methods", "options"]
+    from torchprobe_projection.projector import Projector
+
+__all__ = [
+    "AVAILABLE",
+    "DEFAULT_MEASURES",
+    "PAPER",
+    "at_least",
+    "measures",
+    "methods",
+    "options",
+    "projectors",
+]
+
+AVAILABLE = "available"
+"""As methods: those of `_USUAL` whose packages are installed and that can do with the rows."""
+_USUAL = ("pca", "tsne", "umap", "autoencoder")
 
 PAPER = ("tsne", "umap", "umap_train", "autoencoder")
 """The columns of Grósz & Kurimo 2020, Table 1."""
@@ -22,13 +37,15 @@ DEFAULT_MEASURES = ("pd", "mi", "dc", "trustworthiness", "continuity", "hit", "a
 """All that cost little beside the pictures; stability makes each of them anew."""
 
 
-def methods(given: str | Iterable[str]) -> tuple[str, ...]:
-    """Names of methods, each once, without the one that is always there.
+def methods(given: str | Iterable[str]) -> str | tuple[str, ...]:
+    """Names of methods, each once, without the one that is always there; or `AVAILABLE`.
 
     Raises:
         SettingError: unknown, or none.
         MissingExtraError: a package is not installed.
     """
+    if given == AVAILABLE:
+        return AVAILABLE
     asked = (given,) if isinstance(given, str) else tuple(given)
     named = [name for each in asked for name in (PAPER if each == "paper" else (each,))]
     for name in named:
@@ -52,21 +69,37 @@ def measures(given: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in MEASURES if name in asked)
 
 
+def projectors(
+    methods: str | tuple[str, ...], options: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, Projector], list[str]]:
+    """The projectors to use by name, with their options; and why others are not."""
+    made_by_name, absent = {}, []
+    for name in _USUAL if methods == AVAILABLE else methods:
+        try:
+            made_by_name[name] = made(projector(name), options.get(name, {}))
+        except MissingExtraError as error:
+            if methods != AVAILABLE:
+                raise
+            absent.append(str(error))
+    return made_by_name, absent
+
+
 def options(
-    given: Mapping[str, Mapping[str, Any]], methods: tuple[str, ...]
+    given: Mapping[str, Mapping[str, Any]], methods: str | tuple[str, ...]
 ) -> dict[str, dict[str, Any]]:
     """Settings of methods and measures by name.
 
     Raises:
         SettingError: of something that is not used, or that has no such setting.
     """
+    used = _USUAL if methods == AVAILABLE else methods
     for name, chosen in given.items():
         if name in MEASURES:
             _check_measure(name, chosen)
-        elif name in methods:
+        elif name in used:
             made(projector(name), chosen)
         else:
-            raise SettingError(unknown("method or measure", name, [*methods, *MEASURES]))
+            raise SettingError(unknown("method or measure", name, [*used, *MEASURES]))
     return {name: dict(chosen) for name, chosen in given.items()}
 
 

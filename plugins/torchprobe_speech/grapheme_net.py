@@ -68,6 +68,7 @@ class GraphemeNet(nn.Module):
                 f"wanted layers and positive sizes, not {shapes}, {bands}, {classes}"
             )
         self.shapes = tuple(shapes)
+        self.bands = bands
         self.padded = padded
         inputs = [bands, *(shape.channels for shape in shapes)]
         with torch.random.fork_rng(devices=()):
@@ -163,6 +164,27 @@ class GraphemeNet(nn.Module):
             field += (shape.kernel - 1) * stride
             stride *= shape.stride
         return field
+
+    def without_padding(self) -> "GraphemeNet":
+        """Returns a copy without padding: fed with a receptive field, it has that one output.
+
+        Its outputs are those that this net has wherever the whole receptive field is input.
+
+        >>> net, window = GraphemeNet.compact().eval(), torch.randn(1, 128, 75)
+        >>> net.without_padding()(window).shape
+        torch.Size([1, 29, 1])
+        """
+        norm = any(isinstance(each, nn.BatchNorm1d) for each in self.layers.modules())
+        copy = type(self)(
+            self.shapes,
+            self.bands,
+            self.output.out_channels,
+            padded=False,
+            batch_norm=norm,
+        )
+        copy.load_state_dict(self.state_dict())
+        reference = self.output.weight
+        return copy.to(reference.device, reference.dtype).train(self.training)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Returns how many output frames inputs of so many frames have, shape [sample]."""

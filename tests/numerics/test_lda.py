@@ -134,6 +134,23 @@ def test_the_largest_entry_of_each_column_is_positive():
     assert np.all(lda.scalings[largest, np.arange(4)] > 0)
 
 
+@relaxed
+@given(st.integers(0, 10**6), st.integers(-9, 0), st.integers(0, 3))
+def test_nearly_dependent_channels_are_resolved_by_eigenvectors(seed, power, copies):
+    """On either side of the tolerance the space is the same, however it was whitened."""
+    rows, labels, _ = make(seed, 4, 6)
+    noise = 10.0**power * np.random.default_rng(seed).normal(size=(len(rows), copies))
+    wide = np.hstack([rows, rows[:, :copies] + noise])
+    lda = solve_lda(*reference.statistics(wide, labels, 4))
+    metric = lda.scalings.T @ (reference.statistics(wide, labels, 4)[2] / lda.divisor)
+    assert metric @ lda.scalings == pytest.approx(np.eye(3), abs=1e-5)
+    correlation = np.corrcoef(wide - reference.statistics(wide, labels, 4)[1][labels], rowvar=False)
+    eigenvalues = np.linalg.eigvalsh(correlation) * len(rows) / lda.divisor
+    clear = np.abs(np.log10(np.maximum(eigenvalues, 1e-300)) + 8) > 0.1  # not at the tolerance
+    if clear.all():
+        assert lda.rank == np.count_nonzero(eigenvalues > 1e-8)
+
+
 def test_a_large_common_offset_costs_nothing():
     rows, labels, _ = make(1, 4, 5)
     near = solve_lda(*reference.statistics(rows, labels, 4))

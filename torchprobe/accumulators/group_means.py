@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import torch
+
 from torchprobe.accumulators.base import Accumulator, State
 from torchprobe.accumulators.groups import Groups, align, relabelled, union
 from torchprobe.accumulators.rows import as_shape, check_labelled_rows, float64_rows
@@ -58,18 +60,16 @@ class GroupMeans(Accumulator):
         return {"groups": groups.values, "counts": groups.counts, "sums": sums}
 
     def absorb(self, state: State) -> None:
+        """Add another state, in place: new sums for every batch would cost more than adding."""
         if not self.state:
-            self.state = dict(state)
+            self.state = {name: tensor.clone() for name, tensor in state.items()}
             return
         mine, groups = self.state["groups"], union(self.state["groups"], state["groups"])
-        self.state = {
-            "groups": groups,
-            **{
-                name: align(self.state[name], mine, groups)
-                + align(state[name], state["groups"], groups).to(self.state[name].device)
-                for name in ("counts", "sums")
-            },
-        }
+        for name in ("counts", "sums"):
+            self.state[name] = align(self.state[name], mine, groups)
+            at = torch.searchsorted(groups, state["groups"]).to(self.state[name].device)
+            self.state[name].index_add_(0, at, state[name].to(at.device))
+        self.state["groups"] = groups
 
     def relabel(self, mapping: Mapping[int, int]) -> None:
         if self.state:
@@ -86,7 +86,7 @@ class GroupMeans(Accumulator):
     @property
     def counts(self) -> Tensor:
         """Rows of each group: int64 [group]."""
-        return self._seen("counts")
+        return self._seen("counts").clone()  # later batches are added in place
 
     @property
     def value(self) -> Tensor:

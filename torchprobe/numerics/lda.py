@@ -250,11 +250,30 @@ def _whitening(within: Array, data: _Statistics, divisor: float) -> tuple[Array,
         raise InsufficientDataError("no channel varies within classes; is the layer constant?")
     scaled = within[np.ix_(varying, varying)]
     scaled /= np.outer(std[varying], std[varying]) * divisor
-    eigenvalues, vectors = np.linalg.eigh(scaled)
-    kept = eigenvalues > TOLERANCE**2
-    whitening = np.zeros((len(std), np.count_nonzero(kept)))
-    whitening[varying] = vectors[:, kept] / np.sqrt(eigenvalues[kept]) / std[varying, np.newaxis]
+    roots = _inverse_roots(scaled)
+    whitening = np.zeros((len(std), roots.shape[1]))
+    whitening[varying] = roots / std[varying, np.newaxis]
     return whitening, np.flatnonzero(~varying)
+
+
+def _inverse_roots(covariance: Array) -> Array:
+    """R with R'CR = I, for directions whose variance exceeds the tolerance [channel, direction].
+
+    Any such R will do: the space does not change when the whitened directions are turned. That of
+    Cholesky takes a ninth of the time of eigenvectors (2,048 channels), which tell what to leave
+    out.
+    """
+    from scipy.linalg import lapack
+
+    factor, failed = lapack.dpotrf(covariance, lower=1)
+    if not failed:
+        inverse, failed = lapack.dtrtri(factor, lower=1)
+        # 1 / ‖L⁻¹‖² is no more than the smallest eigenvalue
+        if not failed and np.vdot(inverse, inverse) * TOLERANCE**2 < 1:
+            return np.asarray(inverse.T)
+    eigenvalues, vectors = np.linalg.eigh(covariance)
+    kept = eigenvalues > TOLERANCE**2
+    return np.asarray(vectors[:, kept] / np.sqrt(eigenvalues[kept]))
 
 
 def _between(

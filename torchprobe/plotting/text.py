@@ -42,8 +42,13 @@ def label(text: object, limit: int = 32) -> str:
 
     >>> label("$\\frac{$"), label("_" * 99, 5)
     ('\\$\\frac{\\$', '__…__')
+    >>> label(" ")  # the letter between words
+    '␣'
     """
-    return shorten(visible(text), limit).replace("$", r"\$")
+    shown = visible(text)
+    if shown.isspace():
+        shown = "␣" * len(shown)
+    return shorten(shown, limit).replace("$", r"\$")
 
 
 def _shown(character: str) -> str:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from references.gradnap import gradnap
 from torch import nn
 from torchprobe_gradnap import GradNAP
+from torchprobe_gradnap.alignment import importance, peaks
 
 import torchprobe as tp
 from torchprobe.axes import Axes
@@ -56,6 +57,21 @@ def test_the_worked_example():
     )
     np.testing.assert_allclose(found.responsiveness, [[8 / 9, 1 / 9], [-2 / 3, 2]])
     assert found.counts.tolist() == [2, 1]
+
+
+def test_the_worked_examples_are_aligned_where_activation_and_gradient_are_strong():
+    assert peaks(importance(VALUES, GRADIENTS)).tolist() == [[2], [3], [2]]
+    assert peaks(importance(VALUES, GRADIENTS, "gradient")).tolist()[0] == [4]
+    signed = -VALUES  # what is strong but negative counts where its size is asked for
+    assert peaks(importance(signed, GRADIENTS, "absolute")).tolist() == [[2], [3], [2]]
+    assert peaks(importance(signed, GRADIENTS)).tolist() != [[2], [3], [2]]
+
+
+def test_examples_before_alignment_are_among_the_stages():
+    found = fed(VALUES, GRADIENTS, LABELS, stages=True).compute()
+    np.testing.assert_array_equal(found.unaligned, [VALUES[:2].mean(0), VALUES[2]])
+    narrow = fed(VALUES, GRADIENTS, LABELS, stages=True, width=3).compute()
+    np.testing.assert_array_equal(narrow.unaligned, found.unaligned[..., 1:4])
 
 
 def test_at_the_input_gradients_alone_say_where_to_align():

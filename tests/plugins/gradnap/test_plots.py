@@ -32,12 +32,20 @@ def test_silhouettes_have_a_line_for_each_threshold_and_their_mean(results):
     assert figure.axes[0].lines[-1].get_ydata()[0] == results["gradnap"]["input"].mean_silhouette
 
 
-def test_two_groupings_are_drawn_side_by_side(trained):
+def test_two_groupings_are_drawn_side_by_side_on_one_scale(trained):
     model, windows, labels = trained
-    probe = tp.Probe(model, ["1", "3"], ["gradnap"])
+    probe = tp.Probe(model, ["1", "3"], [tp.analyzer("gradnap", stages=True)])
     found = probe.run([tp.Batch(windows, labels={"fine": labels, "coarse": labels // 2})])
-    names = [text.get_text() for text in plot(found["gradnap"]).legends[0].get_texts()]
-    assert names == ["fine", "coarse"]
+    figure = plot(found["gradnap"])
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "silhouette by fine", "silhouette by coarse", "mean over thresholds"
+    ]  # fmt: skip
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+    assert [len(axes.lines) for axes in figure.axes] == [5, 5, 2]
+    for view in ("images", "neurons", "clusters", "stages"):  # of the first, unless said
+        assert plot(found["gradnap"], view=view).axes
+    title = plot(found["gradnap"], view="images", grouping="coarse")._suptitle.get_text()
+    assert title == "1 by coarse"
 
 
 def test_images_have_one_symmetric_range_a_row(results):
@@ -65,7 +73,7 @@ def test_neurons_are_lines_with_the_most_responsive_coloured(results, trained):
 
 
 def test_stages_and_clusters_are_drawn(results, trained):
-    assert len([a for a in plot(results["gradnap"]["3"], view="stages").axes if a.images]) == 4
+    assert len([a for a in plot(results["gradnap"]["3"], view="stages").axes if a.images]) == 5
     assert plot(results["gradnap"]["3"], view="clusters").axes
     bare = tp.Probe(trained[0], ["3"], ["gradnap"]).run([(trained[1], trained[2])])
     with pytest.raises(SettingError, match="stages=True"):

@@ -57,3 +57,28 @@ def test_a_model_of_several_inputs_is_refused():
     probe = tp.Probe(nn.Sequential(bilinear)[0], analyzers=[SaliencyProfiles()], on_error="raise")
     with pytest.raises(SettingError, match="called with 2 arguments"):
         probe.run([((torch.ones(1, 2), torch.ones(1, 2)), [0])])
+
+
+def test_layers_that_captum_cannot_attribute_to_are_refused_with_the_remedy():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.act, self.head = nn.ReLU(), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.head(self.act(self.act(x)))
+
+    data = [(torch.randn(4, 3), torch.arange(4) % 2)]
+    probe = tp.Probe(Twice(), analyzers=[SaliencyProfiles()], on_error="raise")
+    with pytest.raises(SettingError, match="layer 'act' is none: leave it out"):
+        probe.run(data)
+    probe = tp.Probe(Twice(), ["*", "!act*"], analyzers=[SaliencyProfiles()], on_error="raise")
+    assert probe.run(data)["saliency_profiles"].layers == ("head", "model")
+
+
+def test_what_captum_itself_refuses_says_why():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 2))
+    analyzer = SaliencyProfiles("LayerIntegratedGradients", {"n_steps": 2})
+    probe = tp.Probe(model, ["0"], [analyzer], on_error="raise")
+    with pytest.raises(SettingError, match="In-place activations"):
+        probe.run([(torch.randn(4, 3), torch.arange(4) % 2)])

@@ -17,6 +17,7 @@ from torchprobe.labels import ClassNames, Labels
 from torchprobe.testing import check_analyzer
 
 LIGHT = {"methods": "pca"}
+NO_EXTRA = {"methods": ("pca", "autoencoder")}
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_it_keeps_the_contract_of_analyzers():
 
 
 def test_the_autoencoder_keeps_the_contract_too():
-    check_analyzer(Projection(options={"autoencoder": {"epochs": 1}}), positions=[()])
+    check_analyzer(Projection(options={"autoencoder": {"epochs": 1}}, **NO_EXTRA), positions=[()])
 
 
 def test_resampled_pictures_keep_the_contract_too():
@@ -211,6 +212,36 @@ def test_labels_that_do_not_fit_a_layer_leave_it_without_colours_and_say_so(feed
     assert "no point has a label in grouping 'phone'" in result.provenance["notes"][0]
 
 
+# -- the usual methods
+
+
+def test_by_default_the_methods_are_those_that_can_be_used_and_a_note_tells_of_others(feed, rows):
+    halves = {"fit": rows(20)[0], "score": rows(12, seed=1)[0]}
+    result = feed(halves, measures="pd", options={"autoencoder": {"epochs": 1}}).compute()
+    assert result.coords["method"] == ("pca", "autoencoder", "random")
+    t_sne, umap = result.provenance["notes"]
+    assert t_sne.startswith("t-SNE is left out: t-SNE with perplexity 30 needs at least 91 rows")
+    assert umap.startswith("UMAP is left out: UMAP with 15 neighbours needs at least 17 rows")
+    assert result.settings["methods"] == "available"
+
+
+def test_a_usual_method_whose_package_is_missing_is_left_out_and_named(feed, splits, monkeypatch):
+    from importlib import metadata
+
+    monkeypatch.setattr(metadata, "distributions", lambda **_: iter(()))
+    options = {"autoencoder": {"epochs": 1}}
+    result = feed(splits[0], measures="pd", options=options).compute()
+    assert result.coords["method"] == ("pca", "autoencoder", "random")
+    assert all("is not installed: pip install" in note for note in result.provenance["notes"])
+    assert len(result.provenance["notes"]) == 2
+
+
+def test_a_method_asked_for_by_name_is_not_left_out(feed, splits):
+    few = {split: values[:40] for split, values in splits[0].items()}
+    with pytest.raises(InsufficientDataError, match="needs at least 91 rows"):
+        feed(few, methods=("pca", "tsne"), measures="pd").compute()
+
+
 # -- the fields
 
 
@@ -238,7 +269,7 @@ def test_random_coordinates_come_last_and_miss_nearly_everything(feed, rows):
 
 
 def test_every_picture_lies_above_the_pca_bound_and_below_1(feed, splits):
-    result = feed(splits[0], options={"autoencoder": {"epochs": 3}}).compute()
+    result = feed(splits[0], options={"autoencoder": {"epochs": 3}}, **NO_EXTRA).compute()
     assert (result.pd > result.pca_bound).all()
     assert (result.pd < 1).all()
 
@@ -276,7 +307,8 @@ def test_duplicates_and_constant_channels_do_no_harm(feed, splits):
     halves, labels = splits
     for values in halves.values():
         values[: len(values) // 2], values[:, 3] = values[0], 7.0
-    result = feed(halves, {"phone": labels}, options={"autoencoder": {"epochs": 2}}).compute()
+    options = {"autoencoder": {"epochs": 2}}
+    result = feed(halves, {"phone": labels}, options=options, **NO_EXTRA).compute()
     for name in ("pd", "mi", "dc", "trustworthiness", "continuity", "hit", "accuracy"):
         assert np.isfinite(result[name].values).all(), name
 
@@ -361,7 +393,7 @@ def test_rows_that_are_not_finite_are_refused(feed, splits):
         ({"points": 2.5}, "points=2.5"),
         ({"training": 0}, "training=0"),
         ({"neighbours": 0}, "neighbours=0"),
-        ({"options": {"tsne": {}}}, "method or measure 'tsne' not found"),
+        ({"options": {"tsne_train": {}}}, "method or measure 'tsne_train' not found"),
         ({"options": {"pca": {"size": 3}}}, "unexpected keyword argument 'size'"),
         ({"options": {"autoencoder": {"epochs": 0}}}, "epochs=0"),
         ({"options": {"mi": {"neighbors": 3}}}, "did you mean 'neighbours'"),

@@ -61,9 +61,23 @@ def test_umap_and_umap_train_in_a_probe_s_result(feed, rows):
     for places in result.coordinates[:2]:
         assert nearest_share(places, own) > 0.8
     assert {"umap-learn"} <= set(result.provenance["versions"])
+    _assert_given_distances_lead_to_the_same_graph(values[60:])
     moved = UmapTrain(**options["umap_train"]).fit(values[:60], 1)
     alone, together = moved.transform(values[60:61]), moved.transform(values[60:])
     assert not np.allclose(alone, together[:1], atol=1e-6)  # GK20: what autoencoders do not do
+
+
+def _assert_given_distances_lead_to_the_same_graph(values):
+    """Umap gives few rows' distances to the package, which would compute the same."""
+    from sklearn.metrics import euclidean_distances
+    from umap import UMAP
+
+    settings = {"n_neighbors": 6, "n_epochs": 2, "random_state": 1, "n_jobs": 1}
+    plain = UMAP(**settings).fit(values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        given = UMAP(metric="precomputed", **settings).fit(euclidean_distances(values))
+    assert abs(plain.graph_ - given.graph_).max() < 1e-5
 
 
 def test_versions_of_the_packages_are_recorded():

@@ -10,12 +10,15 @@ from torchprobe.errors import EmptyStateError, LayerNotFoundError, SettingError,
 from torchprobe.numerics import procrustes_distance
 from torchprobe.results import LayerResults, Results
 
+METHODS = ("pca", "autoencoder")
+
 
 @pytest.fixture
 def result(feed, rows):
     values, _ = rows(300)
     options = {"autoencoder": {"epochs": 3, "hidden": (6, 4)}}
-    return feed({"fit": values[:200], "score": values[200:]}, options=options).compute()
+    splits = {"fit": values[:200], "score": values[200:]}
+    return feed(splits, methods=METHODS, options=options).compute()
 
 
 def linears(network):
@@ -44,7 +47,7 @@ def test_encoding_equals_the_formula():
     layers = [(each.weight.tolist(), each.bias.tolist()) for each in linears(network)]
     expected = [encoded(row, mean, scale, layers) for row in rows]
     assert np.allclose(network(rows), expected, rtol=1e-12, atol=1e-12)
-    assert np.allclose(network.place(rows), expected, rtol=1e-12, atol=1e-12)
+    assert np.allclose(network.transform(rows), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_decoding_undoes_what_a_linear_map_keeps():
@@ -59,8 +62,11 @@ def test_a_point_stays_where_it_is_in_any_company(result, rows, method):
     keep = encoder(result, method)
     together = keep(values)
     for company in (1, 2, 3, 5, 64):
-        alone = torch.cat([keep(part) for part in torch.from_numpy(values).split(company)])
+        parts = torch.from_numpy(values).split(company)
+        alone = torch.cat([keep(part) for part in parts])
         assert float((alone - together).abs().max()) < 1e-12
+        alone = np.concatenate([keep.transform(part) for part in parts])
+        assert np.abs(alone - together.numpy()).max() < 1e-12
 
 
 @pytest.mark.parametrize("method", ["autoencoder", "pca"])
@@ -69,6 +75,9 @@ def test_a_loaded_result_encodes_as_the_fresh_one_did(result, rows, tmp_path, me
     Results({"projection": LayerResults([result])}).save(tmp_path / "out")
     loaded = tp.load(tmp_path / "out")["projection"]["hidden.1"]
     assert torch.equal(encoder(loaded, method)(values), encoder(result, method)(values))
+    places = encoder(loaded, method).transform(torch.from_numpy(values))
+    assert np.array_equal(places, encoder(result, method).transform(values))
+    assert np.allclose(places, encoder(result, method)(values), atol=1e-12)
 
 
 @pytest.mark.parametrize("method", ["autoencoder", "pca"])
@@ -76,7 +85,7 @@ def test_the_encoder_puts_the_points_where_the_picture_has_them(feed, rows, meth
     values, _ = rows(300)
     options = {"autoencoder": {"epochs": 2}}
     splits = {"fit": values[:200], "score": values[200:]}
-    result = feed(splits, options=options, keep_rows=True).compute()
+    result = feed(splits, methods=METHODS, options=options, keep_rows=True).compute()
     place = result.coords["method"].index(method)
     assert np.allclose(encoder(result, method)(result.rows), result.coordinates[place], atol=1e-12)
 
