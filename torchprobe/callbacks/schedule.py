@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from torchprobe.errors import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 __all__ = ["Schedule", "ScheduleLike"]
 
@@ -47,7 +47,7 @@ class Schedule:
 
     steps: int = 0
     epochs: int = 0
-    at: frozenset[int] = frozenset()
+    at: Collection[int] = ()
     per_decade: int = 0
     start: bool = True
     end: bool = True
