@@ -288,7 +288,7 @@ class Recorder:
     def _probed(self) -> Results:
         self._underway = True
         with untouched(self.loaders.values()):
-            results = self.probe.run(**self.loaders, **self._run)
+            results = self.probe.run(**self.loaders, **self._run)  # type: ignore[arg-type]
         self._underway = False
         return results
 
