@@ -1,6 +1,6 @@
 # All that is needed beforehand is make and Python >= 3.11; everything else goes into .venv.
 #
-#   make demo    train a phoneme net, probe it with every analyzer, write demo-out/report.html
+#   make demo    train two speech nets, probe them, write demo-out/report.html
 #   make test    lint, types, documentation, tests: what CI runs
 #   make bench   compare with what a user would otherwise do, as ratios
 #

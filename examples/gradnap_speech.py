@@ -37,7 +37,7 @@ def trained(corpus: Corpus) -> GraphemeNet:
     """The compact net, trained on the corpus."""
     model = GraphemeNet.compact(seed=0)
     data = SpectrogramDataset.from_utterances(corpus.train)
-    train_graphemes(model, data, recipes.QUICK_GRAPHEME_TRAINING)
+    train_graphemes(model, data, recipes.DEMO_GRAPHEME_TRAINING)
     return model
 
 
@@ -54,7 +54,7 @@ def written(demo: GradNAPDemo, folder: Path, intro: str) -> Path:
 def main(folder: Path) -> GradNAPDemo:
     """Train, profile, report."""
     torch.set_num_threads(1)  # the net is too small to gain from more
-    corpus = espeak_corpus(recipes.QUICK_GRAPHEME_CORPUS)
+    corpus = espeak_corpus(recipes.DEMO_GRAPHEME_CORPUS)
     model = trained(corpus)
     error = grapheme_error(model, SpectrogramDataset.from_utterances(corpus.test))
     demo = run_gradnap_demo(model, SpectrogramDataset.from_utterances(corpus.validation))

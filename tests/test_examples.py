@@ -53,7 +53,7 @@ def test_a_recogniser_s_profiles_end_in_a_report(tmp_path, monkeypatch, capsys):
     pytest.importorskip("espeakng_loader", reason="espeakng-loader is not installed")
     speech = importlib.import_module("torchprobe_speech")
     few = speech.CorpusSettings(train=2, validation=2, test=2, voices=2, heldout_voices=0)
-    monkeypatch.setattr(speech.recipes, "QUICK_GRAPHEME_CORPUS", few)
+    monkeypatch.setattr(speech.recipes, "DEMO_GRAPHEME_CORPUS", few)
     monkeypatch.setenv("TORCHPROBE_CACHE", str(tmp_path / "cache"))
     example = loaded("gradnap_speech")
     # an untrained net writes letters at random: enough for all that follows

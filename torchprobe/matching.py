@@ -112,6 +112,21 @@ class Matching:
             return len(shape) == 2 and tuple(self._sizes().values()) == shape[1:]  # noqa: PLR2004
         return self.rules.lengths_at == "output" and self.output == shape[1:]
 
+    def check(self, layer: str, sizes: tuple[int, ...]) -> None:
+        """Refuse a measured map that cannot be right where a layer has so many positions.
+
+        Args:
+            layer: its name, or "output".
+            sizes: its positions in this pass, along each of its axes.
+
+        Raises:
+            LabelError: its stride changes with the input's length, or nothing is known of it.
+        """
+        target, inputs = self.map_of(layer), self._sizes()
+        for at, (along, n) in enumerate(zip(target.along, target.grid or sizes, strict=True)):
+            if along is not None:
+                self._check(target, at, n, inputs[along])
+
     def labels(self, values: Tensor, grouping: str, shape: tuple[int, ...], layer: str) -> Tensor:
         """Labels [sample, *positions of anywhere] as [sample, *positions of the layer].
 
@@ -137,6 +152,7 @@ class Matching:
             return values
         axes = self._axes("output")
         if any(axis.least != axis.most for axis in axes):
+            _check_steady(self.map_of("output"))
             raise LabelError(
                 f"labels {grouping!r} are those of the {place}, and how many positions the output "
                 "will have is not known yet; give labels of the output's positions"
@@ -273,14 +289,27 @@ class Matching:
 
     def _check(self, target: PositionsMap, at: int, n: int, n_input: int) -> None:
         """Refuse a map that was measured, but cannot be right for this length."""
-        if not target.sizes:
+        if not target.sizes or (n_input, n) == target.sizes[at][0]:  # as it was measured
             return
+        _check_steady(target)
         least, most = target.maps[at].counts(n_input, target.sizes[at])
         if not least <= n <= most:
             raise LabelError(
                 f"for {n_input} positions of the input it has {n}, but with its "
                 f"{target.maps[at]} it would have {least} to {most}: its stride changes with the "
                 f"input's length; state it: Probe(positions={{{target.layer!r}: 'ratio'}})"
+            )
+
+
+def _check_steady(target: PositionsMap) -> None:
+    """Refuse a map that was measured on lengths that have different strides."""
+    for each, known in zip(target.maps, target.sizes, strict=False):
+        if not each.steady(known):
+            found = ", ".join(f"{n} for {size}" for size, n in known)
+            raise LabelError(
+                f"layer {target.layer!r} has as many positions as these of the input: {found}. Its "
+                "stride changes with the input's length; give inputs of one length, or state "
+                f"positions={{{target.layer!r}: ...}}"
             )
 
 

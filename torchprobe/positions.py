@@ -23,6 +23,10 @@ Number: TypeAlias = "int | float | str | Fraction"
 BEYOND = 1 << 40
 """A position further out than any input reaches: where a field without bound ends."""
 
+_ROUNDED = 64
+"""Positions that a network may round up and down by, as one that halves five times and doubles
+again; sizes that are further off have another stride."""
+
 
 @dataclass(frozen=True, init=False, repr=False)
 class Map:
@@ -203,6 +207,22 @@ class Map:
         if self.left is None:
             return "past"
         return "future" if self.right is None else str(self.field)
+
+    def steady(self, known: Sequence[tuple[int, int]]) -> bool:
+        """Whether known (n_input, n) go with one stride, but for what a network rounds inside.
+
+        Example:
+            >>> Map(stride=4).steady([(200, 50), (90, 22)])
+            True
+            >>> Map(stride=4).steady([(200, 50), (90, 45)])
+            False
+        """
+        if self.stride is None or not known:
+            return True
+        ends = [n * self.stride - size for size, n in known]
+        sizes = [size for size, _ in known]
+        apart = max(ends) - min(ends)
+        return apart <= max(Fraction(_ROUNDED), self.stride) or 4 * apart <= max(sizes) - min(sizes)
 
     def counts(self, n_input: int, known: Sequence[tuple[int, int]]) -> tuple[int, int]:
         """The least and most positions over ``n_input``, going by known (n_input, n).

@@ -91,7 +91,8 @@ class Probe:
             other way round for groupings computed from the output).
         lengths_at: which positions ``lengths`` count: those of the "input", the "output", a layer.
         label_rule: the label of a layer's position is that at the middle of its receptive field
-            ("center") or the most frequent one within it ("majority").
+            ("center") or the most frequent one within it ("majority"); a layer with as many
+            positions as there are labels takes them one to one.
         mask_rule: a layer's position counts if the middle of its receptive field does ("center"),
             any position within ("any_valid") or all of them ("all_valid"; the input's borders
             count as masked, so that padding changes nothing).

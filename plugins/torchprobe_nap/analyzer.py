@@ -10,7 +10,7 @@ from torchprobe import Analyzer, Field
 from torchprobe_nap import settings
 from torchprobe_nap.clusters import Base, GroupClusters, clustered, rank_correlation
 from torchprobe_nap.cutting import Edges, cut_maps, cut_windows, labels_of
-from torchprobe_nap.profile_sums import MapSums, ProfileSums
+from torchprobe_nap.profile_sums import ProfileSums
 from torchprobe_nap.profiles import Baseline, Profiles, profiles
 from torchprobe_nap.windows import field_windows, stated_windows
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from torchprobe import Layer, LayerBatch, Result
     from torchprobe.labels import ClassNames
+    from torchprobe_nap.sums import Maps, MapSums, WindowedRows
 
     Array = NDArray[np.float64]
 
@@ -140,14 +141,13 @@ class NeuronActivationProfiles(Analyzer):
         """Add a batch's maps, or all windows of its utterances."""
         self.sums.update(self._cut(batch))
 
-    def _cut(self, batch: LayerBatch) -> MapSums:
-        scratch = self.sums.scratch
+    def _cut(self, batch: LayerBatch) -> MapSums | Maps | WindowedRows:
         if isinstance(self.window, tuple):
-            return cut_windows(batch, stated_windows(batch, *self.window), self.edges, scratch)
+            return cut_windows(batch, stated_windows(batch, *self.window), self.edges)
         if self.window == "field" or (self.window == "auto" and labels_of(batch).ndim > 1):
-            return cut_windows(batch, field_windows(batch), self.edges, scratch)
-        kept = self.length or batch.layer.position_shape
-        return cut_maps(batch, kept, crop=self.length is not None, scratch=scratch)
+            return cut_windows(batch, field_windows(batch), self.edges)
+        kept, crop = self.length or batch.layer.position_shape, self.length is not None
+        return cut_maps(batch, kept, crop=crop, scratch=self.sums.scratch)
 
     def compute(self) -> Result:
         """Profiles, distances and clusters of the groups seen.

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from torchprobe.accumulators import Groups
 from torchprobe.errors import LabelError, ShapeError
-from torchprobe_nap.sums import sum_maps, sum_windows
+from torchprobe_nap.sums import Maps, WindowedRows, sum_maps, sum_windows, with_rest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from torchprobe import LayerBatch
-    from torchprobe_nap.profile_sums import MapSums
+    from torchprobe_nap.sums import MapSums
     from torchprobe_nap.windows import Windows
 
 __all__ = ["Edges", "cut_maps", "cut_windows", "labels_of"]
 
 Edges: TypeAlias = Literal["exclude", "partial", "zero"]
-Scratch: TypeAlias = "Callable[..., Tensor] | None"
+Scratch: TypeAlias = "Callable[..., Tensor]"
 
 
 def labels_of(batch: LayerBatch) -> Tensor:
@@ -49,15 +49,15 @@ def labels_of(batch: LayerBatch) -> Tensor:
 
 
 def cut_maps(
-    batch: LayerBatch, kept: tuple[int, ...], *, crop: bool, scratch: Scratch = None
-) -> MapSums:
+    batch: LayerBatch, kept: tuple[int, ...], *, crop: bool, scratch: Scratch
+) -> MapSums | Maps:
     """Whole maps, with a label for each sample.
 
     Args:
         batch: what a layer delivered.
         kept: positions kept of each map, from its start.
         crop: whether maps may be longer, and shorter ones are left out; else that is an error.
-        scratch: gives memory for the sums.
+        scratch: gives memory for maps that are to be summed later.
 
     Raises:
         LabelError: labels are given per position.
@@ -70,20 +70,49 @@ def cut_maps(
             f"labels {batch.grouping!r} have shape {tuple(labels.shape)}; use window='field' or "
             "window=(left, right) for labels per position"
         )
+    present = _present(batch)
     if not crop:
         _check_equal(batch, kept)
+        held = _held(batch.values, labels, scratch) if present is None else None
+        if held is not None:
+            return held
+    labels = labels if present is None else labels.masked_fill(~present.to(labels.device), -1)
     rows, whole = _cropped(*aligned_rows(batch), batch, kept)
     complete = labels if whole is None else labels[whole]
     left_out = int((labels >= 0).sum() - (complete >= 0).sum())
     rows = rows if whole is None else rows[whole.to(rows.device)]
     groups = Groups.of(complete).to(rows.device)
-    sums = sum_maps(rows.flatten(0, 1), groups, math.prod(kept), scratch)
+    sums = sum_maps(rows.flatten(0, 1), groups, math.prod(kept))
     return replace(sums, left_out=left_out)
+
+
+def _held(values: Tensor, labels: Tensor, scratch: Scratch) -> Maps | None:
+    """Maps as they are, to be summed later; None where that would gain nothing, or not be right.
+
+    Values are copied, for the model may overwrite them.
+    """
+    if values.device.type != "cpu" or not values.is_floating_point():
+        return None
+    exact = torch.promote_types(values.dtype, torch.float32)
+    if not len(values) or not bool(torch.isfinite(values.sum(dtype=exact))):
+        return None  # NaN, infinity, or a sum too large to tell
+    last = values.flatten(2).transpose(1, 2) if values.ndim > 2 else values[:, None]  # noqa: PLR2004
+    maps = scratch(*last.shape, dtype=values.dtype).copy_(last)  # [map, position, channel]
+    return Maps(with_rest(Groups.of(labels.cpu())), maps)
+
+
+def _present(batch: LayerBatch) -> Tensor | None:
+    """Which samples have any position that counts: bool [sample]; None where all do."""
+    if batch.mask is None:
+        return None
+    present = batch.mask.reshape(len(batch.mask), -1).any(1)
+    return None if bool(present.all()) else present
 
 
 def _check_equal(batch: LayerBatch, expected: tuple[int, ...]) -> None:
     shape, mask = tuple(batch.values.shape[2:]), batch.mask
-    short = 0 if mask is None else int((~mask.flatten(1).all(1)).sum())
+    known = None if mask is None else mask.reshape(len(mask), -1)  # [sample, position]
+    short = 0 if known is None else int((known.any(1) & ~known.all(1)).sum())
     if shape == expected and not short:
         return
     got = f"{short} of {len(batch.values)} maps are padded" if short else f"there are maps {shape}"
@@ -111,27 +140,30 @@ def _cropped(
 # -- windows
 
 
-def cut_windows(
-    batch: LayerBatch, windows: Windows, edges: Edges, scratch: Scratch = None
-) -> MapSums:
+def cut_windows(batch: LayerBatch, windows: Windows, edges: Edges) -> MapSums | WindowedRows:
     """Windows of the map of a layer with one position axis.
 
     Args:
         batch: what the layer delivered.
         windows: where they begin and what their labels are.
         edges: what happens to those that are not all data.
-        scratch: gives memory for the sums.
     """
     maps = _Maps.of(batch)
     if edges == "exclude":
-        return maps.sum_where(maps.complete(windows), windows, scratch)
+        chosen = maps.windowed(maps.complete(windows), windows)
+        return chosen if chosen.rows.device.type == "cpu" else _summed(chosen)
     maps, windows = maps.widened(windows)
-    summed = maps.sum_where(maps.data_at(windows.first + windows.centre), windows, scratch)
+    begun = maps.data_at(windows.first + windows.centre)
+    summed = _summed(maps.windowed(begun, windows))
     if edges == "zero":
         return summed
     held = replace(maps, rows=maps.valid.double().view(-1, 1))
-    counted = held.sum_where(maps.data_at(windows.first + windows.centre), windows)
-    return replace(summed, weights=counted.sums[..., 0], total_weights=counted.total[..., 0])
+    return replace(summed, weights=_summed(held.windowed(begun, windows)).sums[..., 0])
+
+
+def _summed(cut: WindowedRows) -> MapSums:
+    made = sum_windows(cut.rows, cut.starts, cut.groups, cut.width)
+    return replace(made, left_out=cut.left_out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,18 +205,17 @@ class _Maps:
         wide = _Maps(maps.flatten(0, 1), functional.pad(self.valid, (left, right)))
         return wide, replace(windows, first=windows.first + left)
 
-    def sum_where(self, wanted: Tensor, windows: Windows, scratch: Scratch = None) -> MapSums:
-        """The sums of some windows, bool [sample, window]."""
+    def windowed(self, wanted: Tensor, windows: Windows) -> WindowedRows:
+        """The rows and some of the windows, bool [sample, window]."""
         n, positions = self.valid.shape
         labels = windows.labels.to(wanted.device)  # [sample, window]
         groups = Groups.of(labels[wanted])
-        first = windows.first.to(wanted.device) + positions * torch.arange(
-            n, device=wanted.device
-        ).unsqueeze(1)
+        begin = positions * torch.arange(n, device=wanted.device)
+        first = windows.first.to(wanted.device) + begin[:, None]
         offered = (labels >= 0) & self.data_at(windows.first + windows.centre)
         left_out = int(offered.sum() - groups.counts.sum())
-        sums = sum_windows(self.rows, first[wanted], groups, windows.width, scratch)
-        return replace(sums, left_out=left_out)
+        starts = first[wanted]
+        return WindowedRows(with_rest(groups), self.rows, starts, windows.width, left_out)
 
 
 def aligned_rows(batch: LayerBatch) -> tuple[Tensor, Tensor | None]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Transform
     from numpy.typing import NDArray
 
     from torchprobe import Result
@@ -29,6 +30,7 @@ _MATRIX, _TREE, _GAP, _NAMES = 3.0, 0.8, 0.04, 0.62  # inches
 _HEAD, _FOOT, _BETWEEN = 0.55, 0.42, 0.3  # inches: above and below a matrix, between two
 _MOST = 6  # layers shown unasked
 _TEXT = 7.5  # points
+_SHORT = 3  # letters of names that two columns have room for
 _BELOW: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
 
 
@@ -209,21 +211,41 @@ def _frame_clusters(axes: Axes, clusters: NDArray[np.intp], colours: Sequence[st
 
 
 def _name_groups(axes: Axes, result: Result, colours: Sequence[str]) -> None:
-    """Names at the right, in their cluster's colour; where they would touch, every n-th."""
-    names, order = result.coords["group"], result.order
+    """Names at the right, in their cluster's colour; where they would touch, in two columns.
+
+    Where that is not enough, or names are long, every n-th.
+    """
+    order = result.order
+    named = [_marked(result, group) for group in order]
     room = 72 * _MATRIX / max(len(order), 1)  # points for each name
-    size = float(np.clip(0.95 * room, 4.5, _TEXT))
-    step = int(np.ceil(1.05 * size / room))
-    shown = order[::step]
-    marks = ["*" if result.rare[group] else "" for group in shown]
-    axes.yaxis.tick_right()
-    axes.set_yticks(
-        range(0, len(order), step),
-        [shown_name(names[group], 9) + mark for group, mark in zip(shown, marks, strict=True)],
-    )
-    axes.tick_params(axis="y", length=0, labelsize=size, pad=3)
-    for text, group in zip(axes.get_yticklabels(), shown, strict=True):
-        text.set_color(colours[result.cluster[group]])
+    columns = 2 if room < 1.05 * _TEXT and max(map(len, named), default=0) <= _SHORT else 1
+    size = float(np.clip(0.95 * room * columns, 4.5, _TEXT))
+    step = int(np.ceil(1.05 * size / room / columns))
+    for at, place in enumerate(range(0, len(order), step)):
+        # texts, not ticks: these take five times as long to make and to draw
+        axes.text(
+            1,
+            place,
+            named[place],
+            transform=_beside(axes, 3 + (at % columns) * 0.75 * _TEXT * _SHORT),
+            va="center_baseline",
+            size=size,
+            color=colours[result.cluster[order[place]]],
+        )
+
+
+def _beside(axes: Axes, points: float) -> Transform:
+    """So far to the right of the axes, at heights in data."""
+    from matplotlib.transforms import ScaledTranslation
+
+    assert axes.figure is not None
+    shift = ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
+    return axes.get_yaxis_transform() + shift
+
+
+def _marked(result: Result, group: int) -> str:
+    """A group's name as a label, with an asterisk where it is rare."""
+    return shown_name(result.coords["group"][group], 9) + ("*" if result.rare[group] else "")
 
 
 def _draw_tree(axes: Axes, result: Result, colours: Sequence[str]) -> None:

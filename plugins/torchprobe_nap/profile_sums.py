@@ -1,9 +1,8 @@
-"""Sums of maps by group and over all data: the state behind profiles and their baseline."""
+"""Sums of maps by group: the state behind profiles and their baseline."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,52 +11,32 @@ from torchprobe.accumulators import Accumulator, State
 from torchprobe.accumulators.groups import align, relabelled, union
 from torchprobe.accumulators.slots import Slots, float64, int64
 from torchprobe.errors import EmptyStateError, ShapeError
+from torchprobe_nap.sums import Maps, MapSums, WindowedRows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-    from torchprobe.accumulators import Groups
-
-__all__ = ["MapSums", "ProfileSums"]
+__all__ = ["ProfileSums"]
 
 _BY_GROUP = ("counts", "sums", "weights")
+_BLOCK = 1 << 19  # numbers that are made float64 at a time: 4 MB
 
 
-@dataclass(frozen=True, eq=False)
-class MapSums:
-    """What one batch adds: maps or windows, summed by group and over everything."""
+class _Waiting(dict[str, "Tensor"]):
+    """A batch whose sums are still to be made."""
 
-    groups: Groups
-    """Of the maps; those without a label count in the sums over everything."""
-    sums: Tensor
-    """Float64 [group, position, channel]."""
-    weights: Tensor
-    """How many maps have each position: float64 [group, position]."""
-    total: Tensor
-    """Of all maps, with and without a label: float64 [position, channel]."""
-    total_weights: Tensor
-    """Float64 [position]."""
-    left_out: int = 0
-    """Maps with a label that are in no sum because they are incomplete."""
-    memory: Tensor | None = None
-    """Whose memory the sums lie in, where `ProfileSums.absorb` may take it back."""
-
-
-class _Lent(dict[str, "Tensor"]):
-    """A state in borrowed memory."""
-
-    memory: Tensor
+    cut: Maps | WindowedRows
 
 
 class ProfileSums(Accumulator):
-    """Sums and counts of maps [position, channel], by group and over everything (methods P1).
+    """Sums and counts of maps [position, channel] by group (methods P1).
 
-    The sum over everything is kept apart because it holds what has no label, too. How many
-    positions there are, the first batch says. Sums are added in place: with hundreds of groups
-    they take hundreds of megabytes, which to allocate anew for each batch would cost more than the
-    forward pass.
+    What has no label is a group of its own, −1, for the mean over everything. How many positions
+    there are, the first batch says. Sums are added in place, and those of a batch only once it is
+    absorbed: with hundreds of groups they take hundreds of megabytes, which to make anew for each
+    batch would cost more than the forward pass.
 
     Args:
         channels: numbers at each position.
@@ -86,72 +65,103 @@ class ProfileSums(Accumulator):
             "counts": int64("group"),
             "sums": float64("group", "position", self.channels),
             "weights": float64("group", "position"),
-            "total": float64("position", self.channels),
-            "total_weights": float64("position"),
             "left_out": int64(),
         }
 
-    def reduce(self, cut: MapSums) -> State:
-        """The state of one batch.
+    def reduce(self, cut: MapSums | Maps | WindowedRows) -> State:
+        """The state of one batch, or what it will be made of.
 
         Raises:
             ShapeError: there are not as many positions as before.
         """
-        before = self.state.get("total", cut.total)
-        if cut.total.shape != before.shape:
+        width = _width(cut)
+        before = self.state["sums"].shape[1] if self.state else width
+        if width != before:
             raise ShapeError(
-                f"maps of {len(cut.total)} positions follow maps of {len(before)}; profiles need "
-                "the same number: keep the first with length=..., or use window=(left, right)"
+                f"maps of {width} positions follow maps of {before}; profiles need the same "
+                "number: keep the first with length=..., or use window=(left, right)"
             )
-        state = _Lent(
+        state = _Waiting(
             groups=cut.groups.values,
             counts=cut.groups.counts,
-            sums=cut.sums,
-            weights=cut.weights,
-            total=cut.total,
-            total_weights=cut.total_weights,
-            left_out=torch.full((), cut.left_out, device=cut.total.device),
+            left_out=torch.full((), cut.left_out, device=cut.groups.counts.device),
         )
-        if cut.memory is None:
-            return dict(state)
-        state.memory = cut.memory
+        if isinstance(cut, MapSums):
+            return {**state, "sums": cut.sums, "weights": cut.weights}
+        state.cut = cut
         return state
 
-    def scratch(self, *shape: int) -> Tensor:
-        """Zeros for the sums of a batch, float64 on the CPU; in memory used before where there is.
+    def scratch(self, *shape: int, dtype: torch.dtype) -> Tensor:
+        """Memory for what waits of a batch, on the CPU; used before, where there is such.
 
-        Sums wait until the forward pass has ended. Memory taken from the system for each layer and
-        given back after each pass costs ten times as much as the sums themselves.
+        Memory taken from the system for each layer and given back after each pass costs ten times
+        as much as the sums themselves.
         """
-        size = math.prod(shape)
+        size = math.prod(shape) * dtype.itemsize
         try:
             memory = self._spare.pop()  # one step, so that no two threads get the same
         except IndexError:
-            memory = torch.empty(0, dtype=torch.float64)
+            memory = torch.empty(0, dtype=torch.uint8)
         if len(memory) < size:
-            memory = torch.empty(size, dtype=torch.float64)
-        return memory[:size].view(shape).zero_()
+            memory = torch.empty(size, dtype=torch.uint8)
+        return memory[:size].view(dtype).view(shape)
 
     def absorb(self, state: State) -> None:
         """Add another state, in place."""
-        self._add(state)
-        if isinstance(state, _Lent):
-            self._spare[:] = [state.memory]
-
-    def _add(self, state: State) -> None:
-        if not self.state:  # a copy: what follows is added to it in place
-            self.state = self._placed({name: tensor.clone() for name, tensor in state.items()})
+        if isinstance(state, _Waiting):
+            self._add_batch(state)
             return
-        mine, groups = self.state["groups"], union(self.state["groups"], state["groups"])
-        at = torch.searchsorted(groups, state["groups"])
-        for name, tensor in self.state.items():
-            added = state[name].to(tensor.device)
-            if name in _BY_GROUP:
-                self.state[name] = align(tensor, mine, groups)
-                self.state[name].index_add_(0, at.to(tensor.device), added)
-            elif name != "groups":
-                tensor.add_(added)
-        self.state["groups"] = groups
+        at = self._room_for(state["groups"], state["sums"].shape[1])
+        for name in _BY_GROUP:
+            mine = self.state[name]
+            mine.index_add_(0, at.to(mine.device), state[name].to(mine.device))
+        self.state["left_out"] += state["left_out"].to(self.state["left_out"].device)
+
+    def _add_batch(self, batch: _Waiting) -> None:
+        cut = batch.cut
+        at = self._room_for(cut.groups.values, _width(cut))
+        if isinstance(cut, Maps):
+            self._add_maps(cut, at)
+            self._spare[:] = [_memory(cut.maps)]
+        else:
+            self._add_windows(cut, at)
+        counts, weights = self.state["counts"], self.state["weights"]
+        at, added = at.to(counts.device), cut.groups.counts.to(counts.device)
+        counts.index_add_(0, at, added)
+        weights.index_add_(0, at, added[:, None].double().expand(-1, weights.shape[1]))
+        self.state["left_out"] += cut.left_out
+
+    def _add_maps(self, cut: Maps, at: Tensor) -> None:
+        sums, index = self.state["sums"], at[cut.groups.index]
+        size = max(1, _BLOCK // cut.maps[0].numel())
+        for part, of in zip(cut.maps.split(size), index.split(size), strict=True):
+            sums.index_add_(0, of.to(sums.device), part.double().to(sums.device))
+
+    def _add_windows(self, cut: WindowedRows, at: Tensor) -> None:
+        sums, at = self.state["sums"], at.to(self.state["sums"].device)
+        place = cut.rows.new_empty(cut.groups.n, self.channels)  # small: it stays in the cache
+        for offset, parts in cut.shifted():
+            place.zero_()
+            for windows, rows in parts:
+                place.index_add_(0, cut.groups.index[windows], rows)
+            sums[:, offset].index_add_(0, at, place.to(sums.device))
+
+    def _room_for(self, groups: Tensor, width: int) -> Tensor:
+        """Make room for groups and say where they are: int64 [group]."""
+        if not self.state:
+            sizes = {"group": 0, "position": width, self.channels: self.channels}
+            empty = {
+                name: torch.zeros([sizes[axis] for axis in slot.axes], dtype=slot.dtype)
+                for name, slot in self.slots.items()
+            }
+            self.state = self._placed(empty)
+        mine = self.state["groups"]
+        together = union(mine, groups)
+        if len(together) != len(mine):
+            for name in _BY_GROUP:
+                self.state[name] = align(self.state[name], mine, together)
+            self.state["groups"] = together
+        return torch.searchsorted(together, groups)
 
     def relabel(self, mapping: Mapping[int, int]) -> None:
         """Give groups other numbers."""
@@ -167,28 +177,46 @@ class ProfileSums(Accumulator):
         Raises:
             EmptyStateError: no map with a label was seen, or none was complete.
         """
-        if self.state and not len(self.state["groups"]):
+        groups = self._seen("groups")
+        if not bool((groups >= 0).any()):
             raise EmptyStateError(
                 f"{int(self.left_out)} labelled maps or windows were offered but none was complete"
             )
-        return self._seen("groups")
+        return groups[groups >= 0]
+
+    def _labelled(self, name: str) -> Tensor:
+        """Of the state, what has a label; −1 sorts before all labels."""
+        rest = int((self._seen("groups") < 0).sum())
+        return self.state[name][rest:]
 
     @property
     def counts(self) -> Tensor:
         """Maps of each group: int64 [group]."""
-        return self._seen("counts")
+        return self._labelled("counts")
 
     @property
     def mean(self) -> Tensor:
         """Each group's mean map: float64 [group, position, channel]; NaN where no map reaches."""
-        return self._seen("sums") / self._seen("weights")[..., None]
+        return self._labelled("sums") / self._labelled("weights")[..., None]
 
     @property
     def overall(self) -> Tensor:
         """Mean of all maps, with and without a label: float64 [position, channel]."""
-        return self._seen("total") / self._seen("total_weights")[:, None]
+        return self._seen("sums").sum(0) / self._seen("weights").sum(0)[:, None]
 
     @property
     def left_out(self) -> Tensor:
         """Maps with a label that are in no sum: int64, no axes."""
         return self._seen("left_out")
+
+
+def _width(cut: MapSums | Maps | WindowedRows) -> int:
+    """Positions of each map or window."""
+    if isinstance(cut, WindowedRows):
+        return cut.width
+    return (cut.maps if isinstance(cut, Maps) else cut.sums).shape[1]
+
+
+def _memory(tensor: Tensor) -> Tensor:
+    """The memory that a tensor lies in, as bytes."""
+    return torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())

@@ -1,52 +1,126 @@
-"""Sums of maps and of windows by group, each in one pass over a layer's rows."""
+"""What a batch adds to profiles: maps or windows, summed by group or still to be summed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 
 from torchprobe.accumulators import Groups
-from torchprobe_nap.profile_sums import MapSums
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable, Iterator
 
     from torch import Tensor
 
-__all__ = ["sum_maps", "sum_windows"]
+_SHORT = 32  # windows in a run, below which their rows are gathered
+
+__all__ = ["MapSums", "Maps", "WindowedRows", "sum_maps", "sum_windows", "with_rest"]
 
 
-def sum_maps(
-    rows: Tensor, groups: Groups, width: int, scratch: Callable[..., Tensor] | None = None
-) -> MapSums:
+@dataclass(frozen=True, eq=False)
+class MapSums:
+    """Maps or windows, summed by group."""
+
+    groups: Groups
+    """Of the maps; −1 is the group of those without a label."""
+    sums: Tensor
+    """Float64 [group, position, channel]."""
+    weights: Tensor
+    """How many maps have each position: float64 [group, position]."""
+    left_out: int = 0
+    """Maps with a label that are in no sum because they are incomplete."""
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """Whole maps as they are, which are summed once they are absorbed.
+
+    Maps in the model's precision take half the memory of their float64 sums, and are read once
+    where sums by batch would be written and read again.
+    """
+
+    groups: Groups
+    """Of the maps, likewise."""
+    maps: Tensor
+    """[map, position, channel], on the CPU, in memory of `ProfileSums.scratch`."""
+    left_out: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class WindowedRows:
+    """Rows and where windows of them begin, likewise."""
+
+    groups: Groups
+    """Of the windows, likewise."""
+    rows: Tensor
+    """Float64 [row, channel], one utterance behind the other, on the CPU."""
+    starts: Tensor
+    """The row at which each window begins: int64 [window]."""
+    width: int
+    left_out: int = 0
+
+    def shifted(self) -> Iterator[tuple[int, Iterable[tuple[slice, Tensor]]]]:
+        """For each place in a window, some windows at a time and the rows that they have there.
+
+        Windows that begin at one row after the other share their rows; where such runs are short,
+        rows are gathered.
+        """
+        breaks = (self.starts.diff() != 1).nonzero().flatten() + 1
+        if (len(breaks) + 1) * _SHORT > len(self.starts):
+            for offset in range(self.width):
+                yield offset, [(slice(None), self.rows.index_select(0, self.starts + offset))]
+            return
+        begins = [0, *breaks.tolist()]
+        runs = [slice(*ends) for ends in pairwise([*begins, len(self.starts)])]
+        first = self.starts[torch.tensor(begins)].tolist()
+        for offset in range(self.width):
+            yield (
+                offset,
+                [
+                    (run, self.rows[row + offset : row + offset + run.stop - run.start])
+                    for run, row in zip(runs, first, strict=True)
+                ],
+            )
+
+
+def with_rest(groups: Groups) -> Groups:
+    """The same with −1 as the first group, where there is anything without a label.
+
+    >>> made = with_rest(Groups.of(torch.tensor([4, -1, 4])))
+    >>> made.values.tolist(), made.index.tolist(), made.counts.tolist()
+    ([-1, 4], [1, 0, 1], [1, 2])
+    """
+    rest = len(groups.index) - groups.counts.sum()
+    if not int(rest):
+        return groups
+    values = torch.cat([groups.values.new_full((1,), -1), groups.values])
+    index = torch.where(groups.index == groups.n, -1, groups.index) + 1
+    return Groups(values, index, torch.cat([rest[None], groups.counts]))
+
+
+def sum_maps(rows: Tensor, groups: Groups, width: int) -> MapSums:
     """Whole maps, summed by group.
 
     Args:
         rows: float64 [row, channel], ``width`` of them in a row for each map.
-        groups: of the maps.
+        groups: of the maps, with or without −1 as a group.
         width: positions of a map.
-        scratch: gives zeros of a shape, on the CPU; new ones where None.
 
     >>> rows = torch.arange(6.0, dtype=torch.float64)[:, None]
     >>> made = sum_maps(rows, Groups.of(torch.tensor([4, -1, 4])), width=2)
-    >>> made.sums.tolist(), made.total.tolist()
-    ([[[4.0], [6.0]]], [[6.0], [9.0]])
+    >>> made.groups.values.tolist(), made.sums.tolist()
+    ([-1, 4], [[[2.0], [3.0]], [[4.0], [6.0]]])
     """
-    maps = rows.reshape(len(groups.index), -1)  # [map, position and channel]
-    sums, memory = _zeros(scratch, rows, groups.n + 1, width, rows.shape[1])
-    _add(sums.view(groups.n + 1, -1), groups, maps)
-    return replace(_map_sums(sums, groups), memory=memory)
+    groups = with_rest(groups)
+    sums = rows.new_zeros(groups.n, width, rows.shape[1])
+    _add(sums.view(groups.n, -1), groups.index, rows.reshape(len(groups.index), -1))
+    return MapSums(groups, sums, _weights(groups, width))
 
 
-def sum_windows(
-    rows: Tensor,
-    starts: Tensor,
-    groups: Groups,
-    width: int,
-    scratch: Callable[..., Tensor] | None = None,
-) -> MapSums:
+def sum_windows(rows: Tensor, starts: Tensor, groups: Groups, width: int) -> MapSums:
     """Windows of rows, summed by group: a correlation of labels with activations.
 
     The ``w``-th positions of all windows are the rows at which windows begin, shifted by ``w``. So
@@ -56,60 +130,31 @@ def sum_windows(
         rows: float64 [row, channel], one utterance behind the other.
         starts: the row at which each window begins: int64 [window], at least ``width`` before the
             end.
-        groups: of the windows.
+        groups: of the windows, with or without −1 as a group.
         width: positions of a window.
-        scratch: gives zeros of a shape, on the CPU; new ones where None.
 
     >>> rows = torch.arange(5.0, dtype=torch.float64)[:, None]
     >>> starts, groups = torch.tensor([0, 1, 3]), Groups.of(torch.tensor([4, -1, 4]))
     >>> made = sum_windows(rows, starts, groups, width=2)
-    >>> made.sums.tolist(), made.total.tolist(), made.weights.tolist()
-    ([[[3.0], [5.0]]], [[4.0], [7.0]], [[2.0, 2.0]])
+    >>> made.sums.tolist(), made.weights.tolist()
+    ([[[1.0], [2.0]], [[3.0], [5.0]]], [[1.0, 1.0], [2.0, 2.0]])
     """
-    groups = groups.to(rows.device)
-    sums, memory = _zeros(scratch, rows, width, groups.n + 2, rows.shape[1])
-    if bool((starts[1:] > starts[:-1]).all()):  # no two begin at one row
-        begun = _by_row(groups, starts, len(rows) - width + 1)
-        for offset in range(width):
-            _add(sums[offset], begun, rows[offset : offset + len(begun.index)])
-    else:
-        for offset in range(width):
-            _add(sums[offset], groups, rows.index_select(0, starts + offset))
-    return replace(_map_sums(sums[:, :-1].transpose(0, 1), groups), memory=memory)
+    groups = with_rest(groups).to(rows.device)
+    sums = rows.new_zeros(width, groups.n, rows.shape[1])
+    for offset in range(width):
+        _add(sums[offset], groups.index, rows.index_select(0, starts + offset))
+    return MapSums(groups, sums.transpose(0, 1), _weights(groups, width))
 
 
-def _zeros(
-    scratch: Callable[..., Tensor] | None, rows: Tensor, *shape: int
-) -> tuple[Tensor, Tensor | None]:
-    """Zeros where the rows are, and the memory they lie in where it is borrowed."""
-    if scratch is None or rows.device.type != "cpu":
-        return rows.new_zeros(shape), None
-    sums = scratch(*shape)
-    return sums, sums.flatten()
+def _weights(groups: Groups, width: int) -> Tensor:
+    return groups.counts[:, None].expand(-1, width).double()
 
 
-def _add(sums: Tensor, groups: Groups, rows: Tensor) -> None:
-    """Add rows [row, feature] to the sums [bin, feature] of their groups."""
+def _add(sums: Tensor, index: Tensor, rows: Tensor) -> None:
+    """Add rows [row, feature] to the sums [group, feature] of their groups."""
     if rows.device.type == "cpu":
-        sums.index_add_(0, groups.index, rows)
+        sums.index_add_(0, index, rows)
         return
     # accelerators add in an order of their own: a product keeps results repeatable
-    hot = rows.new_zeros(len(sums), len(rows)).scatter_(0, groups.index[None], 1.0)
+    hot = rows.new_zeros(len(sums), len(rows)).scatter_(0, index[None], 1.0)
     torch.matmul(hot, rows, out=sums)
-
-
-def _map_sums(sums: Tensor, groups: Groups) -> MapSums:
-    """From sums by group [group, position, channel] whose last is of what has no label."""
-    width, total = sums.shape[1], sums.sum(0)
-    weights = groups.counts[:, None].expand(-1, width).double()
-    every = torch.full((width,), float(len(groups.index)), dtype=sums.dtype, device=sums.device)
-    return MapSums(groups, sums[:-1], weights, total, every)
-
-
-def _by_row(groups: Groups, starts: Tensor, reach: int) -> Groups:
-    """The groups of the windows that begin at each of the first rows.
-
-    What has no label comes behind the groups, and where no window begins behind that.
-    """
-    index = starts.new_full((max(reach, 0),), groups.n + 1).index_copy_(0, starts, groups.index)
-    return Groups(groups.values, index, groups.counts)

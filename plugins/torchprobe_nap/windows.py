@@ -63,12 +63,14 @@ def field_windows(batch: LayerBatch) -> Windows:
 
     Raises:
         ShapeError: the layer has not one position axis.
-        LabelError: labels fit neither the model's output nor its input.
+        LabelError: labels fit neither the model's output nor its input, or strides change with the
+            input's length.
         SettingError: it is not known what the layer's positions, or the output's, see.
     """
     _check_axes(batch)
     mine, output = _maps(batch)
     labels = _labels_at_output(batch)
+    _check_strides(batch, labels)
     first, last = mine.inside(output, labels.shape[1])
     widths = (last - first + 1).unique().tolist()
     if len(widths) != 1 or widths[0] < 1:
@@ -107,3 +109,15 @@ def _labels_at_output(batch: LayerBatch) -> Tensor:
             "each position of the output, [sample, position]"
         )
     return matching.at_output(labels, str(batch.grouping)) if matching else labels
+
+
+def _check_strides(batch: LayerBatch, labels: Tensor) -> None:
+    """Refuse layer and output where they have other sizes than the maps say for this input."""
+    name, matching = batch.layer.name, batch.given.matching
+    if matching is None:
+        return
+    try:
+        matching.check(name, tuple(batch.values.shape[2:]))
+        matching.check("output", tuple(labels.shape[1:]))
+    except LabelError as error:
+        raise LabelError(f"windows of layer {name!r} are not known: {error}") from error

@@ -14,6 +14,7 @@ from torchprobe_speech.audio import read_audio, resample, write_wav
 from torchprobe_speech.corpus import Corpus, espeak_corpus
 from torchprobe_speech.features import PHONEME_FEATURES, SPECTROGRAM_FEATURES, LogMel
 from torchprobe_speech.frames import FrameBatches, FrameDataset, Frames
+from torchprobe_speech.g2p import G2pTraining, GraphemeToPhoneme, Pronunciation, train_g2p
 from torchprobe_speech.grapheme_net import GraphemeNet, LayerShape
 from torchprobe_speech.grapheme_training import (
     CtcTraining,
@@ -50,6 +51,7 @@ from torchprobe_speech.phonemes import (
     category,
     manner,
 )
+from torchprobe_speech.pronunciation import PronunciationDataset, read_cmudict
 from torchprobe_speech.spectrograms import (
     SpectrogramBatch,
     SpectrogramBatches,
@@ -82,11 +84,15 @@ __all__ = [
     "FrameDataset",
     "FrameTraining",
     "Frames",
+    "G2pTraining",
     "GraphemeNet",
+    "GraphemeToPhoneme",
     "Inventory",
     "LayerShape",
     "LogMel",
     "PhonemeNet",
+    "Pronunciation",
+    "PronunciationDataset",
     "Runs",
     "Segment",
     "SpectrogramBatch",
@@ -107,10 +113,12 @@ __all__ = [
     "manner",
     "phoneme_of_grapheme",
     "read_audio",
+    "read_cmudict",
     "read_librispeech",
     "read_timit",
     "recipes",
     "resample",
+    "train_g2p",
     "train_graphemes",
     "train_phonemes",
     "transcribe",

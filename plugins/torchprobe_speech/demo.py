@@ -1,27 +1,21 @@
-"""The main job from end to end: synthetic speech, a phoneme network, every analyzer, a report."""
+"""The main job from end to end: synthetic speech, two networks, every analyzer, a report."""
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 import torchprobe as tp
 
-from .corpus import Corpus, espeak_corpus
-from .frames import FrameDataset
-from .phoneme_net import PhonemeNet
-from .phoneme_training import frame_accuracy, train_phonemes
-from .phonemes import CMU40
-from .recipes import PHONEME_CORPUS, PHONEME_TRAINING
+from .grapheme_demo import GraphemeDemo, run_grapheme_demo
+from .phoneme_demo import PhonemeDemo, run_phoneme_demo
+from .phonetic_groups import phonetic_section
+from .progress import Told, untold
+from .recipes import DEMO, QUICK_DEMO, DemoRecipe
 
 __all__ = ["Demo", "add_command", "run_demo"]
-
-LAYERS = ["input", "hidden.*.relu", "output"]
-"""What is probed: the features, every hidden layer after its rectifier, the logits."""
 
 SYNTHETIC = (
     "The speech is SYNTHETIC: sentences of a small grammar, spoken by espeak-ng. What is seen here "
@@ -34,125 +28,123 @@ class Demo:
     """What the demo left behind.
 
     Attributes:
-        results: Of every analyzer and layer.
-        model: The trained network.
-        accuracy: Share of test frames that it classifies correctly, 0..1.
+        results: Of every analyzer and layer of both networks; "grapheme_nap" is of the second.
+        phonemes: The network that tells phonemes apart.
+        graphemes: The network that writes letters.
         report: The HTML page.
     """
 
     results: tp.Results
-    model: PhonemeNet
-    accuracy: float
+    phonemes: PhonemeDemo
+    graphemes: GraphemeDemo
     report: Path
 
 
-def run_demo(out: str | Path, *, seed: int = 0, progress: bool | None = None) -> Demo:
-    """Makes a corpus, trains a 5×256 phoneme network, probes all its layers, writes a report.
+def run_demo(
+    out: str | Path,
+    recipe: DemoRecipe = DEMO,
+    analyzers: Iterable[str] | None = None,
+    *,
+    seed: int = 0,
+    progress: bool | None = None,
+    told: Told = untold,
+) -> Demo:
+    """Trains a phoneme and a grapheme network on synthetic speech, probes both, writes a report.
 
-    Analyzers see the validation sentences ("fit"), and those that score also the test sentences
-    ("score"); neither was trained on, and no voice in them was heard in training.
+    The phoneme network (5×256 units, a label for each frame) meets every installed analyzer; the
+    grapheme network (convolutions, CTC) is asked which letters and which phonemes look alike to
+    its layers.
 
     Args:
         out: Folder for the results, figures and report.html.
+        recipe: Sentences, voices, and how to train.
+        analyzers: The names of those that the phoneme network meets; by default every installed
+            one.
         seed: Draws the sentences, the weights and the order of training.
         progress: Whether to show bars; None shows them in a terminal.
+        told: Makes the context that each stage, named, runs in: to measure its time.
 
     Raises:
         MissingExtraError: The extra ``speech`` is not installed.
     """
     folder = Path(out)
-    with _told("corpus"):
-        corpus = espeak_corpus(replace(PHONEME_CORPUS, seed=seed), progress=progress)
-        train, fit, score = (
-            FrameDataset.from_utterances(part, progress=progress)
-            for part in (corpus.train, corpus.validation, corpus.test)
-        )
-    with _told("training"), _one_thread():
-        model = PhonemeNet.nm17_small(seed=seed)
-        train_phonemes(model, train, replace(PHONEME_TRAINING, seed=seed), progress=progress)
-        accuracy = frame_accuracy(model, score)
-    with _told("probing"):
-        results = probe(model, fit, score, progress=progress)
+    phonemes = run_phoneme_demo(recipe, analyzers, seed=seed, progress=progress, told=told)
+    graphemes = run_grapheme_demo(recipe, seed=seed, progress=progress, told=told)
+    results = _together(
+        {"phoneme network": phonemes.results, "grapheme network": graphemes.results}
+    )
+    with told("saving"):
         results.save(folder / "results")
-    with _told("report"):
-        page = _write_report(results, folder, _intro(corpus, len(train), accuracy))
-    return Demo(results, model, accuracy, page)
+    with told("figures"):
+        results.gallery(folder / "figures")
+    with told("report"):
+        page = _write_report(results, folder / "report.html", phonemes, graphemes)
+    return Demo(results, phonemes, graphemes, page)
 
 
-def probe(
-    model: PhonemeNet, fit: FrameDataset, score: FrameDataset, *, progress: bool | None = None
-) -> tp.Results:
-    """Every installed analyzer on every layer, with phonemes as classes."""
-    watching = tp.Probe(
-        model,
-        LAYERS,
-        list(tp.plugins().analyzers()),
-        class_names={"phoneme": CMU40.symbols},
-    )
-    return watching.run(
-        fit=fit.batches(1024, ids=True),
-        score=score.batches(1024, ids=True),
-        unpack=lambda batch: tp.Batch(batch[0], labels={"phoneme": batch[1]}, ids=batch[2]),
-        progress=progress,
-    )
+def _together(runs: Mapping[str, tp.Results]) -> tp.Results:
+    """The results of several networks as one; each network's run keeps its account."""
+    accounts = {name: each.provenance for name, each in runs.items()}
+    notes = [f"{name}: {note}" for name, seen in accounts.items() for note in seen["notes"]]
+    whole = {"complete": all(each.complete for each in runs.values()), "notes": notes}
+    found = {analyzer: layers for each in runs.values() for analyzer, layers in each.items()}
+    return tp.Results(found, {**accounts, **whole})
 
 
-def _intro(corpus: Corpus, frames: int, accuracy: float) -> str:
-    return (
-        f"A network of 5 × 256 rectified units was trained on {frames:,} frames of "
-        f"{len(corpus.train)} sentences to tell {len(CMU40.symbols)} phonemes apart; it classifies "
-        f"{accuracy:.1%} of the frames of {len(corpus.test)} other sentences by other voices "
-        f"correctly. {SYNTHETIC}"
-    )
-
-
-def _write_report(results: tp.Results, folder: Path, intro: str) -> Path:
+def _write_report(
+    results: tp.Results, page: Path, phonemes: PhonemeDemo, graphemes: GraphemeDemo
+) -> Path:
     from torchprobe import report
 
-    results.gallery(folder / "figures")
     return report.write(
-        results, folder / "report.html", title="torchprobe demo: a phoneme network", intro=intro
+        results,
+        page,
+        title="torchprobe demo: two networks on synthetic speech",
+        intro=f"{phonemes.intro}\n\n{graphemes.intro}\n\n{SYNTHETIC}",
+        extra=[phonetic_section(results["grapheme_nap"])],
     )
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Train with one thread.
-
-    The nets are too small to gain from more, and where cores are shared, threads wait by spinning:
-    two were seen to take ten times as long as one.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@contextmanager
-def _told(stage: str) -> Iterator[None]:
-    start = time.monotonic()
-    yield
-    print(f"{stage:<9}{time.monotonic() - start:6.1f} s", flush=True)  # noqa: T201 - a command's output
+# -- the command
 
 
 def add_command(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds ``torchprobe demo``."""
     parser = subparsers.add_parser(
         "demo",
-        help="train a phoneme network on synthetic speech, probe it, write a report",
-        description=run_demo.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="train two networks on synthetic speech, probe them, write a report",
+        description=(
+            "Train a phoneme and a grapheme network on synthetic speech, probe both, and write "
+            "figures, results and report.html: two minutes on two cores."
+        ),
     )
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder to write to")
     parser.add_argument("--seed", type=int, default=0, help="draws everything that is random")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer sentences and epochs: within a minute"
+    )
     parser.set_defaults(run=_command)
 
 
 def _command(options: argparse.Namespace) -> None:
-    demo = run_demo(options.out, seed=options.seed)
-    print(f"\nframe accuracy on unseen sentences and voices: {demo.accuracy:.3f}")  # noqa: T201
+    with _timed("in all"):
+        recipe = QUICK_DEMO if options.quick else DEMO
+        demo = run_demo(options.out, recipe, seed=options.seed, told=_timed)
     for analyzer, layers in demo.results.items():
-        print(f"\n{analyzer}\n{layers.to_frame().to_string(index=False)}")  # noqa: T201
-    print(f"\n{SYNTHETIC}\nreport: {demo.report}")  # noqa: T201
+        _say(f"\n{analyzer}\n{layers.to_frame().to_string(index=False)}")
+    _say(
+        f"\nphonemes: frame accuracy on unseen sentences and voices {demo.phonemes.accuracy:.3f}"
+        f"\ngraphemes: character error rate on unseen sentences {demo.graphemes.error:.3f}"
+        f"\n\n{SYNTHETIC}\n\nresults: {options.out / 'results'}\nreport: {demo.report}"
+    )
+
+
+@contextmanager
+def _timed(stage: str) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    _say(f"{stage:<20}{time.monotonic() - start:7.1f} s")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - a command's output

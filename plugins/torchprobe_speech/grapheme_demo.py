@@ -2,24 +2,24 @@
 
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 import torchprobe as tp
 
 from .corpus import espeak_corpus
 from .grapheme_net import GraphemeNet
-from .grapheme_training import CtcTraining, grapheme_error, train_graphemes
+from .grapheme_training import grapheme_error, train_graphemes
 from .graphemes import Alphabet
 from .phonemes import CMU40
-from .recipes import QUICK_GRAPHEME_CORPUS, QUICK_GRAPHEME_TRAINING
+from .progress import Told, untold
+from .recipes import DEMO, DemoRecipe
 from .spectrograms import SpectrogramBatch, SpectrogramDataset
-from .synthesis import CorpusSettings
+from .training import one_thread
 
-__all__ = ["GraphemeDemo", "grapheme_profiles", "run_grapheme_demo"]
+__all__ = ["GraphemeDemo", "probe_graphemes", "run_grapheme_demo"]
 
-LAYERS = ["layers.*.relu", "output"]
-"""What is probed: every hidden layer after its rectifier, the logits."""
+LAYERS = ["input", "layers.*.relu", "output"]
+"""What is probed: the spectrogram, every hidden layer after its rectifier, the logits."""
 
 
 @dataclass(frozen=True)
@@ -27,67 +27,77 @@ class GraphemeDemo:
     """What the second part of the demo left behind.
 
     Attributes:
-        results: Neuron activation profiles of every layer, of graphemes and of phonemes.
+        results: Neuron activation profiles of every layer, of graphemes and of phonemes, under
+            the name "grapheme_nap".
         model: The trained network.
         error: Its character error rate on test sentences.
         sentences: How many it was trained on.
+        unheard: How many sentences the profiles are of.
     """
 
     results: tp.Results
     model: GraphemeNet
     error: float
     sentences: int
+    unheard: int
 
     @property
     def intro(self) -> str:
         """What a report says of the network."""
         return (
-            f"A convolutional network was trained with CTC on {self.sentences:,} sentences of "
-            f"synthetic speech by two voices to write letters; it gets {self.error:.1%} of the "
-            "characters of other sentences wrong. Frames are grouped by the letter that the "
-            "network writes there (its highest output, where that is no blank) and by the phoneme "
-            "that was spoken."
+            f"The grapheme network, convolutions over time, was trained with CTC on "
+            f"{self.sentences:,} sentences by two voices to write letters; it gets "
+            f"{self.error:.1%} of the characters of other sentences wrong. Its activation profiles "
+            f"(grapheme_nap) are of {self.unheard:,} unheard sentences, whose frames are grouped "
+            "by the letter that the network writes there (its highest output, where that is no "
+            "blank) and by the phoneme that was spoken. Its layers are called input, "
+            "layers.0.relu to layers.5.relu, and output."
         )
 
 
 def run_grapheme_demo(
-    corpus: CorpusSettings = QUICK_GRAPHEME_CORPUS,
-    training: CtcTraining = QUICK_GRAPHEME_TRAINING,
+    recipe: DemoRecipe = DEMO,
     *,
     seed: int = 0,
     progress: bool | None = None,
+    told: Told = untold,
 ) -> GraphemeDemo:
     """Makes a corpus, trains the compact net with CTC and profiles all its layers.
 
     Args:
-        corpus: The sentences and voices.
-        training: How to train.
+        recipe: Sentences, voices, and how to train.
         seed: Draws the sentences, the weights and the order of training.
         progress: Whether to show bars; None shows them in a terminal.
+        told: Makes the context that each stage, named, runs in: to measure its time.
 
     Raises:
         MissingExtraError: The extra ``speech`` is not installed.
     """
-    spoken = espeak_corpus(replace(corpus, seed=seed), progress=progress)
-    train, test, unseen = (
-        SpectrogramDataset.from_utterances(part, progress=progress)
-        for part in (spoken.train, spoken.test, [*spoken.validation, *spoken.test])
-    )
-    model = GraphemeNet.compact(seed=seed)
-    train_graphemes(model, train, replace(training, seed=seed), progress=progress)
-    error = grapheme_error(model, test)
-    return GraphemeDemo(
-        grapheme_profiles(model, unseen, progress=progress), model, error, len(train)
-    )
+    with told("graphemes: corpus"):
+        spoken = espeak_corpus(replace(recipe.grapheme_corpus, seed=seed), progress=progress)
+        train, validation, test = (
+            SpectrogramDataset.from_utterances(part, progress=progress)
+            for part in (spoken.train, spoken.validation, spoken.test)
+        )
+    with told("graphemes: training"), one_thread():
+        channels, top = recipe.grapheme_channels
+        model = GraphemeNet.compact(channels=channels, top=top, seed=seed)
+        how = replace(recipe.grapheme_training, seed=seed)
+        train_graphemes(model, train, how, progress=progress)
+        error = grapheme_error(model, test)
+    with told("graphemes: probing"):
+        results = probe_graphemes(model, validation, test, progress=progress)
+    return GraphemeDemo(results, model, error, len(train), len(validation) + len(test))
 
 
-def grapheme_profiles(
-    model: GraphemeNet, data: SpectrogramDataset, *, progress: bool | None = None
+def probe_graphemes(
+    model: GraphemeNet, *data: SpectrogramDataset, progress: bool | None = None
 ) -> tp.Results:
     """Neuron activation profiles of every layer, by predicted grapheme and by true phoneme.
 
-    Each output frame stands for the window of a layer's map that it saw. Frames whose highest
-    output is the blank have no grapheme.
+    A phoneme is known for every frame of the input, a grapheme for every frame of the output; each
+    stands for the window of a layer's map that the output frame saw. Frames whose highest output is
+    the blank have no grapheme.
 
     Args:
         model: A trained recogniser.
@@ -97,24 +107,19 @@ def grapheme_profiles(
     watching = tp.Probe(
         model,
         LAYERS,
-        {"grapheme_nap": tp.analyzer("nap", window="field")},
+        {"grapheme_nap": "nap"},
         groupings={"grapheme": _predicted},
         class_names={"grapheme": Alphabet().symbols, "phoneme": CMU40.symbols},
     )
-    return watching.run(
-        fit=data.batches(16), unpack=lambda batch: _said(model, batch), progress=progress
-    )
+    batches = [batch for each in data for batch in each.batches(16)]
+    return watching.run(fit=batches, unpack=_unpacked, progress=progress)
 
 
-def _said(model: GraphemeNet, batch: SpectrogramBatch) -> tp.Batch:
-    """A batch with the phoneme at the middle of what each output frame sees."""
-    lengths = model.output_lengths(batch.lengths)
-    phonemes = batch.phonemes[:, :: model.stride]  # [sample, output frame]; padding is symmetric
-    spoken = torch.arange(phonemes.shape[1]) < lengths[:, None]
+def _unpacked(batch: SpectrogramBatch) -> tp.Batch:
     return tp.Batch(
         (batch.spectrograms, batch.lengths),
-        labels={"phoneme": phonemes.masked_fill(~spoken, -1)},
-        mask=spoken,
+        labels={"phoneme": batch.phonemes},
+        lengths=batch.lengths,
         ids=batch.ids,
     )
 

@@ -1,11 +1,20 @@
-"""Progress bars: shown in a terminal, silent elsewhere or when asked."""
+"""Progress: bars that show in a terminal, silent elsewhere or when asked; stages of long work."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["bar", "tracked"]
+__all__ = ["Told", "bar", "tracked", "untold"]
 
 T = TypeVar("T")
+
+Told: TypeAlias = Callable[[str], AbstractContextManager[None]]
+"""Makes the context that a stage of a name runs in: to measure its time, to tell of it."""
+
+
+def untold(stage: str) -> AbstractContextManager[None]:  # noqa: ARG001 - that of `Told`
+    """Tells of no stage."""
+    return nullcontext()
 
 
 def bar(total: int, title: str, unit: str, *, show: bool | None = None) -> Any:

@@ -1,6 +1,7 @@
 """The training loop that the networks of this plugin share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from .progress import bar
 
-__all__ = ["train"]
+__all__ = ["one_thread", "train"]
 
 
 def train(
@@ -59,3 +60,18 @@ def _step(loss: Tensor, optimiser: torch.optim.Optimizer, schedule: OneCycleLR) 
     torch.autograd.backward(loss)
     optimiser.step()
     schedule.step()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Lets torch compute with one thread.
+
+    The nets of the demo are too small to gain from more, and where cores are shared, threads wait
+    by spinning: two were seen to take ten times as long as one.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -50,6 +50,25 @@ def test_a_gallery_has_every_view_and_says_what_there_was_nothing_to_draw_of(mon
     assert len(written) == 2  # the overview and "numbers"
 
 
+def test_a_gallery_draws_groupings_one_by_one_where_a_view_cannot_show_them_together(
+    monkeypatch, tmp_path
+):
+    def one(results):
+        if len(results.groupings) > 1:
+            raise SettingError("say which grouping")
+        return plotting.figure(1, 1)
+
+    class Offered:
+        def plots(self):
+            return {"numbers:one": one}
+
+    monkeypatch.setattr(dispatch, "plugins", Offered)
+    by = [Result("numbers", "fc", name, fields={"size": Field("", 3)}) for name in ("a", "b")]
+    found = Results({"mine": LayerResults(by)}).gallery(tmp_path)
+    assert {"mine:one:a", "mine:one:b"} < set(found)
+    assert found["mine:one:b"].name == "mine-one-b.png"
+
+
 def test_the_kind_and_view_decide_who_draws(offered):
     assert plotting.plot(NUMBERS).get_label().startswith("('fc',) red")
     assert plotting.plot(NUMBERS, view="detail").get_figwidth() == 2

@@ -5,6 +5,7 @@ input once and raises an error from :mod:`torchprobe.errors` that says what woul
 that are slow to import (scipy, scikit-learn) are imported when first needed.
 """
 
+from torchprobe.numerics.agreements import Agreement, agreement
 from torchprobe.numerics.alignment import linear_cka
 from torchprobe.numerics.clustering import (
     Clustering,
@@ -60,6 +61,7 @@ from torchprobe.numerics.spectra import (
 )
 
 __all__ = [
+    "Agreement",
     "BlockDistances",
     "Clustering",
     "DistanceCovariance",
@@ -68,6 +70,7 @@ __all__ = [
     "NormMoments",
     "Scaling",
     "Silhouettes",
+    "agreement",
     "auc",
     "class_scatter",
     "classical_mds",

@@ -7,14 +7,22 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchprobe.errors import InsufficientDataError, NothingToDrawError
+from torchprobe.errors import (
+    InsufficientDataError,
+    LayerNotFoundError,
+    NothingToDrawError,
+    SettingError,
+)
 from torchprobe.plotting.dispatch import plot, views
 from torchprobe.plotting.saving import save
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
 
-    from torchprobe.results import Results
+    from matplotlib.figure import Figure
+
+    from torchprobe.results import LayerResults, Results
 
 __all__ = ["gallery"]
 
@@ -30,7 +38,8 @@ def gallery(
         ending: the format: png, svg, pdf, ...
 
     Returns:
-        By "analyzer" or "analyzer:view": the file, or why these results have nothing to show there.
+        By "analyzer", "analyzer:view" or, where a view shows one grouping at a time,
+        "analyzer:view:grouping": the file, or why these results have nothing to show there.
 
     Example:
         >>> from torchprobe.results import Field, LayerResults, Result, Results
@@ -42,15 +51,27 @@ def gallery(
     found: dict[str, Path | str] = {}
     for analyzer, layers in results.items():
         for view in views(layers.kind):
-            name = f"{analyzer}:{view}" if view else analyzer
-            file = _file_name(f"{analyzer}-{view}" if view else analyzer)
-            try:
-                figure = plot(results, analyzer, view=view)
-            except (NothingToDrawError, InsufficientDataError) as error:
-                found[name] = str(error)
-            else:
-                found[name] = save(figure, Path(folder) / f"{file}.{ending}")
+            for grouping, picture in _pictures(layers, view):
+                parts = [part for part in (view, grouping) if part]
+                path = Path(folder) / f"{_file_name('-'.join([analyzer, *parts]))}.{ending}"
+                found[":".join([analyzer, *parts])] = (
+                    picture if isinstance(picture, str) else save(picture, path)
+                )
     return found
+
+
+def _pictures(layers: LayerResults, view: str) -> Iterator[tuple[str, Figure | str]]:
+    """One picture of all groupings where a view shows them together, else one of each."""
+    try:
+        yield "", plot(layers, view=view)
+    except (NothingToDrawError, InsufficientDataError) as error:
+        yield "", str(error)
+    except (SettingError, LayerNotFoundError):
+        if len(layers.groupings) < 2:  # noqa: PLR2004
+            raise
+        for grouping in filter(None, layers.groupings):
+            for _, picture in _pictures(layers.grouping(grouping), view):
+                yield grouping, picture
 
 
 def _file_name(name: str) -> str:

@@ -23,14 +23,15 @@ _APART = {*_SEEN, *_GAPS, "calls", "dtype", "nonfinite_rows", "skipped"}
 
 def coverage(results: Results) -> Table | None:
     """What was seen of each layer and what was not; None where nothing is known of that."""
-    layers: dict[str, Mapping[str, Any]] = {}
+    layers: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for result in _each(results):
-        layers.setdefault(result.layer, result.provenance)
+        seen = result.provenance  # two networks may have layers of one name
+        layers.setdefault((result.layer, seen.get("module"), seen.get("axes")), seen)
     if not any("rows" in seen for seen in layers.values()):
         return None
     rows = [
         [layer, *(seen.get(key) for key in _SEEN), _left_out(seen)]
-        for layer, seen in layers.items()
+        for (layer, *_), seen in layers.items()
     ]
     return Table(["layer", *_SEEN.values(), "left out"], rows)
 

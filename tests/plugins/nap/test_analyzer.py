@@ -9,7 +9,13 @@ from torchprobe_nap import NeuronActivationProfiles
 
 import torchprobe as tp
 import torchprobe.labels
-from torchprobe.errors import EmptyStateError, LabelError, SettingError, ShapeError
+from torchprobe.errors import (
+    EmptyStateError,
+    IncompleteWarning,
+    LabelError,
+    SettingError,
+    ShapeError,
+)
 from torchprobe.testing import check_analyzer
 
 WORKED = [[[0.0, 2, 0], [1, 1, 1]], [[2, 0, 0], [1, 1, 1]], [[0, 0, 4], [3, 1, 1]]]
@@ -81,8 +87,9 @@ def test_profiles_of_whole_maps_equal_the_formula(feed, baseline):
 
 
 @pytest.mark.parametrize(("left", "right"), [(0, 0), (2, 3), (4, 0), (-1, 3)])
-def test_profiles_of_windows_equal_cutting_every_window_out(feed, left, right):
-    values, labels = random_frames()
+@pytest.mark.parametrize("time", [19, 90])  # windows that are gathered, and that share their rows
+def test_profiles_of_windows_equal_cutting_every_window_out(feed, left, right, time):
+    values, labels = random_frames(time=time)
     result = feed(values, labels, [2, 3], window=(left, right), stages=True).compute()
     cut, said = reference.windows(values.numpy(), labels, left, right)
     _, expected = reference.profiles(cut, said)
@@ -133,7 +140,7 @@ def test_windows_do_not_depend_on_batches(feed, n, time, left, right, edges, see
     options = {"window": (left, right), "edges": edges, "stages": True}
     whole = feed(values, labels, **options)
     parts = feed(values, labels, [1] * n, **options)
-    if not len(whole.sums.state["groups"]):
+    if not bool((whole.sums.state["groups"] >= 0).any()):
         with pytest.raises(EmptyStateError):
             whole.compute()
         return
@@ -387,6 +394,88 @@ def test_layers_that_see_everything_want_a_stated_window():
     with pytest.raises(SettingError, match=r"window=\(left, right\)"):
         with probe, probe.batch(torch.zeros(2, 9, dtype=torch.long)):
             net(torch.randn(2, 3, 11))
+
+
+def test_windows_longer_than_an_utterance_leave_it_out_layer_by_layer():
+    """The first layer's windows reach out of what the last layer's, of one position, do not."""
+    net = nn.Sequential(nn.Conv1d(3, 4, 3, padding=1), nn.Conv1d(4, 2, 9, padding=4))
+    long, short = torch.randn(1, 3, 30), torch.randn(1, 3, 9)
+    found = probed(net, [long, short], [torch.zeros(1, n).long() for n in (30, 9)])
+    assert found["0"].left_out == (30 + 9) - (30 - 8) - (9 - 8)
+    assert found["1"].left_out == 0
+    with pytest.warns(IncompleteWarning, match="7 labelled maps or windows .* none was complete"):
+        shortest = probed(net, [torch.randn(1, 3, 7)], [torch.zeros(1, 7).long()])
+    assert "0" not in shortest.layers
+
+
+def test_ragged_utterances_never_lend_each_other_their_padding():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv1d(3, 4, 3), nn.ReLU(), nn.Conv1d(4, 2, 3)).double()
+    values, labels = torch.randn(2, 3, 30).double(), torch.randint(0, 3, (2, 30))
+    alone = probed(net, [values[:1], values[1:, :, :17]], [labels[:1], labels[1:, :17]])
+    probe = tp.Probe(net, ["input", "*"], ["nap"], on_error="raise", mask_rule="all_valid")
+    with probe, torch.no_grad(), probe.batch(labels, lengths=torch.tensor([30, 17])):
+        values[1, :, 17:] = 1e6
+        net(values)
+    together = probe.results()["nap"]
+    for layer in ("0", "1", "2"):
+        assert together[layer].counts.sum() == alone[layer].counts.sum()
+        assert np.allclose(together[layer].distances, alone[layer].distances, rtol=0, atol=1e-9)
+
+
+def test_layers_without_positions_refuse_labels_that_have_some():
+    net = nn.Sequential(nn.Conv1d(3, 4, 3), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 2))
+    x, labels = torch.randn(2, 3, 11), torch.zeros(2, 11).long()
+    for layer, error, message in [
+        ("0", SettingError, r"an output with the position axis.*window=\(left, right\)"),
+        ("3", LabelError, "layer '3' has 2 samples without positions"),
+    ]:
+        probe = tp.Probe(net, layer, ["nap"], on_error="raise")
+        with pytest.raises(error, match=message):
+            probe.run([(x, labels)])
+
+
+@pytest.mark.parametrize("positions", [(), (5,), (2, 3)])
+def test_samples_that_a_mask_leaves_out_are_no_data(feed, positions):
+    maps = torch.randn(6, 3, *positions, generator=torch.Generator().manual_seed(0)).double()
+    labels, mask = torch.tensor([0, 1, 0, 1, 0, 1]), torch.tensor([1, 1, 1, 1, 0, 0])
+    found = feed(maps, labels, mask=mask).compute()
+    same(found, feed(maps[:4], labels[:4]).compute())
+    assert found.left_out == 0
+
+
+def test_whole_maps_that_overflow_or_hold_nan_take_the_careful_way(feed):
+    """Sums of the maps as they are cannot tell these apart; rows in float64 can."""
+    large, labels = torch.full((4, 2, 5), 3e38), torch.tensor([0, 1, 0, 1])
+    same(feed(large, labels).compute(), feed(large.double(), labels).compute())
+    large[1, 0, 2] = torch.nan
+    assert feed(large, labels).compute().left_out == 1
+
+
+def test_maps_that_the_model_overwrites_are_summed_as_they_were():
+    class InPlace(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv1d(3, 4, 3)
+
+        def forward(self, x):
+            return self.conv(x).mul_(100)
+
+    net, x, labels = InPlace().double(), torch.randn(6, 3, 9).double(), torch.arange(6) % 2
+    expected = probed(net.conv, [x], [labels])["model"]
+    for batches in (1, 6, 2):
+        found = probed(net, x.split(batches), labels.split(batches))["conv"]
+        assert np.allclose(found.mean, expected.mean, rtol=1e-12)
+        assert np.allclose(found.baseline, expected.baseline, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_maps_of_any_precision_are_summed_in_float64(feed, dtype):
+    maps, labels = random_maps(n=40)
+    maps = (1000 * maps).to(dtype)
+    found = feed(maps, labels, [17, 23], stages=True).compute()
+    _, expected = reference.profiles(maps.double().numpy(), labels)
+    assert np.allclose(found.profile, expected, rtol=1e-12, atol=1e-9)
 
 
 def test_two_groupings_in_one_pass_over_all_layers():
