@@ -16,13 +16,13 @@ from torch.utils.data import DataLoader, TensorDataset
 import torchprobe as tp
 from benchmarks.measure import Comparison
 
-LAYERS, WIDTH, ROWS, BATCH, CLASSES = 12, 512, 6144, 128, 40
-REPEATS = 4
+LAYERS, WIDTH, ROWS, BATCH, CLASSES = 12, 512, 36_864, 128, 40
+REPEATS = 2
 
 
 def run() -> Iterator[Comparison]:
     one, two, merging = measured()
-    setup = f"{LAYERS} layers of {WIDTH} units, {ROWS} rows in batches of {BATCH}"
+    setup = f"{LAYERS} layers of {WIDTH} units, {ROWS:,} rows in batches of {BATCH}"
     yield Comparison("class_selectivity, 2 processes", two, one, "1 process", "s", setup)
     said = f"{setup}; ours is the merge of 2 processes in results()"
     yield Comparison("merging", merging, one, "the whole run in 1 process", "s", said)

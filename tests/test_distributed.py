@@ -427,6 +427,34 @@ def test_a_run_of_two_processes_goes_on_where_it_was_stopped(two, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+def killed_at_different_places(rank, folder):
+    class Failing(list):
+        reads = 0
+
+        def __getitem__(self, at):
+            self.reads += 1
+            if self.reads > 2 + 2 + 2 * rank:  # the first sample is looked at twice before
+                raise KeyError("stop")
+            return super().__getitem__(at)
+
+    def loader(samples):
+        return DataLoader(samples, batch_size=1, shuffle=True)
+
+    samples = [(torch.full((3,), float(at)).double(), at % 3) for at in range(12)]
+    whole, first, second = (tp.Probe(net(), "*", [Means, Spread]) for _ in range(3))
+    expected = whole.run(loader(samples))
+    with pytest.raises((KeyError, DistributedError)):
+        first.run(loader(Failing(samples)), checkpoint=folder, every=1)
+    return expected, second.run(loader(samples), checkpoint=folder, every=1)
+
+
+def test_processes_that_were_killed_at_different_places_find_together(two, tmp_path):
+    answers = succeed(two.run(killed_at_different_places, str(tmp_path)))
+    assert answers[0][1] == answers[1][1]
+    for expected, results in answers:
+        assert alike(expected, results, ids=False, calls=False)
+
+
 def test_a_run_whose_passes_build_on_each_other_is_not_saved_in_parts(two, tmp_path):
     for answer in two.run(stopped_and_gone_on_with, str(tmp_path), [Above]):
         assert isinstance(answer, SettingError)

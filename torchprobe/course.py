@@ -68,7 +68,6 @@ class Course:
         for at in range(self.at.phase, len(phases)):
             self.at.phase = at
             yield phases[at]
-            self.at = Progress(at + 1)
         self.at = Progress()  # of the next turn
 
     def batches(self, split: str, told: str, save: Callable[[], State]) -> Iterator[Item]:
@@ -93,6 +92,7 @@ class Course:
             self.at.batches += 1
             if self.checkpoint and self.at.batches % self.checkpoint.every == 0:
                 self._save(save)
+        self.at = Progress(self.at.phase + 1)
         self._save(save)
 
     def _save(self, save: Callable[[], State]) -> None:
@@ -100,37 +100,43 @@ class Course:
             self.checkpoint.save(save(), self.at)
 
     def _portion(self, split: str) -> tuple[Iterator[Item], int | None]:
-        again = bool(self.at.order)
-        self._agree_on_order(again)
         share = (self.team.rank, self.team.size) if self.team and self.shares else (0, 1)
-        items, total, order = portion(
+        before = self.at.order
+        self._agree_on_generator(again=bool(before))
+        items, total, self.at.order = portion(
             self.loaders[split],
             share,
             skip=self.at.batches,
             most=self.most,
             size_of=lambda raw: sizes_of(self.unpack(raw)),
         )
-        if again and order != self.at.order:
+        if before and self.at.order != before:
             raise SettingError(
                 f"the loader of {split!r} is not the one that the saved run had: its length, its "
                 "order or its first sample differ. Go on with the same data in the same order "
                 "(shuffle with generator=torch.Generator().manual_seed(...)), or remove "
                 f"{str(self.checkpoint.folder) if self.checkpoint else ''!r} to begin again"
             )
-        self.at.order = order
         self._check_copies(split)
         return items, total
 
-    def _agree_on_order(self, again: bool) -> None:
-        """Let samplers draw the same order in every process, and in a run that is resumed."""
+    def _agree_on_generator(self, *, again: bool) -> None:
+        """Let samplers draw the same order in every process, and in a run that is resumed.
+
+        Of several processes that are resumed some may have been killed before their first save.
+        """
         if again:
             torch.set_rng_state(self.at.generator)
-        elif self.team and self.shares:
-            seeds = self.team.exchange(int(torch.randint(2**62, ())), "share out a loader")
-            torch.manual_seed(seeds[0])
+        if self.team and self.shares:
+            mine = torch.get_rng_state().numpy().tobytes().hex()
+            said = self.team.exchange({"again": again, "generator": mine}, "share out a loader")
+            first = max(said, key=lambda each: each["again"])  # the first of several
+            known = bytearray.fromhex(first["generator"])
+            torch.set_rng_state(torch.frombuffer(known, dtype=torch.uint8))
         self.at.generator = torch.get_rng_state()
 
     def _check_copies(self, split: str) -> None:
+        """Raise `SettingError` unless the processes that share a loader have the same one."""
         if not (self.team and self.shares):
             return
         orders = self.team.exchange(self.at.order, f"share out {split!r}")

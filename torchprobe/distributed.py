@@ -171,8 +171,9 @@ class Team:
             if time.monotonic() > until:
                 raise DistributedError(
                     f"process {rank} did not come to {to} within {self.timeout:g} seconds: it "
-                    "ended, hangs, is slower than that (distributed_timeout=), or never asks: "
-                    "results() and run() must be called in every process"
+                    "ended, hangs, is slower than that (distributed_timeout=), or never asks. Call "
+                    "run() and results() in every process, or say Probe(distributed=False) to "
+                    "let this one be alone"
                 )
             time.sleep(nap)
             nap = min(2 * nap, _NAP)

@@ -492,15 +492,7 @@ class Probe:
             unpack=unpack,
             checkpoint=saved,
         )
-        self.reset()
-        if team and shard:
-            self._stream.ids = SampleIds()
-        again = not any(isinstance(loader, Iterator) for loader in loaders.values())
-        self._stream.forks.turns.allowed = again
-        with distributed.telling(team):
-            before = course.resume()
-            if before is not None:
-                self.load_state_dict(before)
+        self._begin(course)
         where = torch.device(device) if device is not None else device_of(self.model)
         with all_generators_kept(where), eval_mode(self.model), torch.no_grad():
             while phases:
@@ -513,6 +505,18 @@ class Probe:
         if saved is not None:
             saved.remove()
         return results
+
+    def _begin(self, course: Course) -> None:
+        """Forget what was seen, or know again what a run had seen that is gone on with."""
+        self.reset()
+        if course.shares:
+            self._stream.ids = SampleIds()
+        again = not any(isinstance(loader, Iterator) for loader in course.loaders.values())
+        self._stream.forks.turns.allowed = again
+        with distributed.telling(course.team):
+            before = course.resume()
+            if before is not None:
+                self.load_state_dict(before)
 
     def _checkpoint(self, folder: str | PathLike[str], every: int, team: Team | None) -> Checkpoint:
         """Where this process saves its run."""
