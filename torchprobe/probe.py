@@ -202,7 +202,7 @@ class Probe:
         if self.attached:
             raise AttachError("detach the probe before resetting it")
         self._stream = self._new_stream()
-        self._begin()
+        self._start_over()
 
     def _new_stream(self) -> Stream:
         """One that has seen nothing."""
@@ -222,7 +222,7 @@ class Probe:
         stream.ids = SampleIds(team.rank, team.size) if team else SampleIds()
         return stream
 
-    def _begin(self) -> None:
+    def _start_over(self) -> None:
         """Nothing has been seen yet."""
         self._phase = ("fit", 0)
         self._phases: list[tuple[str, int]] = []
@@ -252,7 +252,7 @@ class Probe:
         if self.attached:
             raise AttachError("detach the probe before renewing it")
         self._stream = self._stream.renewed()
-        self._begin()
+        self._start_over()
 
     @property
     def objective(self) -> Objective | TrainingLoss:
