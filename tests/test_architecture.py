@@ -17,9 +17,15 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     "errors version wording options sample_ids positions matching",
     "axes accumulators numerics storage documents tables compat sandbox naming patterns outputs",
-    "fields result results comparison archive layer batch network analyzer labels groupings",
+    (
+        "fields result results drift history comparison archive layer batch network analyzer labels"
+        " groupings training_loss"
+    ),
     "objective hookspecs registry discovery plugins selection layouts",
-    "loading coverage gradients sensitivity waiting hooks receptive_fields turns forks stream",
+    (
+        "loading coverage gradients sensitivity waiting hooks receptive_fields turns forks backward"
+        " stream"
+    ),
     "state distributed merging portions checkpoint course",
     "compute configured probe layer_table optimal_input windows",
     "callbacks plotting report",
@@ -30,6 +36,8 @@ FLOORS = [
 EXCEPTIONS = {
     ("results", "plotting"): "inside Results.plot(): a result knows how to ask for its picture",
     ("results", "report"): "inside Results.report(): likewise",
+    ("history", "plotting"): "inside History.plot(): likewise",
+    ("history", "report"): "inside History.report(): likewise",
     ("hookspecs", "plotting"): "types only: a hook names what plugins hand over",
     ("hookspecs", "report"): "types only: likewise",
     ("plugins", "plotting"): "types only: the facade returns what the hooks return",
@@ -38,12 +46,16 @@ EXCEPTIONS = {
 
 HEAVY = (
     "captum",
+    "ignite",
+    "lightning",
     "matplotlib",
     "openTSNE",
     "pandas",
+    "pytorch_lightning",
     "scipy.cluster",
     "sklearn",
     "torchaudio",
+    "transformers",
     "umap",
 )
 

@@ -4,6 +4,7 @@ import functools
 import importlib
 import importlib.util
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,24 @@ def test_digits_end_in_a_report_of_every_layer(tmp_path, capsys):
     assert "Class selectivity" in page
 
 
-def test_training_is_watched_epoch_by_epoch(capsys):
-    history = loaded("while_training").main(epochs=4, every=2)
-    assert len(history) == 2
-    assert all(results["class_selectivity"]["1"].counts.sum() == 1797 for results in history)
-    assert "epoch   4" in capsys.readouterr().out
+def test_three_trainers_give_the_same_history(tmp_path, monkeypatch, capsys):
+    """With made-up spectra: the speech itself takes a minute to make."""
+    example = loaded("training_three_ways")
+    monkeypatch.setattr(example, "speech", lambda sentences: example.made_up(20 * sentences))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's advice on workers, and the like
+        histories = example.main(tmp_path, sentences=40, epochs=3)
+    assert set(histories) == {"plain loop", "Lightning", "Trainer"}
+    plain = histories["plain loop"]
+    assert plain.steps == (0, 10, 12)
+    assert plain.complete
+    assert plain.curves("lda", "accuracy")["hidden.2.relu"][12] > 0.5
+    for name, history in histories.items():
+        assert history == plain, name
+    assert "False" not in capsys.readouterr().out
+    page = (tmp_path / "report.html").read_text()
+    assert "Lda by label over training" in page
+    assert "Drift" in page
 
 
 def test_a_recogniser_s_profiles_end_in_a_report(tmp_path, monkeypatch, capsys):

@@ -14,6 +14,7 @@ from torchprobe.errors import EmptyStateError, IncompleteWarning
 from torchprobe.results import LayerResults, Result, Results
 from torchprobe.sandbox import unrecorded
 from torchprobe.state import metas, shapes
+from torchprobe.training_loss import TrainingLoss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -205,6 +206,7 @@ def _provenance(stream: Stream, key: Key, name: str) -> dict[str, Any]:
     account = stream.coverage.of(name, stream.forks.analyzers[key.analyzer].splits)
     return {
         **account,
+        **_scale(stream, key),
         "axes": str(layer.axes),
         "module": layer.module,
         "dtype": str(layer.dtype).removeprefix("torch."),
@@ -212,6 +214,14 @@ def _provenance(stream: Stream, key: Key, name: str) -> dict[str, Any]:
         "complete": not (account["rolled_back"] or account["notes"] or disabled),
         "versions": _versions(),
     }
+
+
+def _scale(stream: Stream, key: Key) -> dict[str, Any]:
+    """What a reader must know of gradients that a training loop computed."""
+    loss = stream.options.objective
+    if not isinstance(loss, TrainingLoss) or "gradients" not in stream.forks.forks[key].signals:
+        return {}
+    return {"gradients_of": "the training loss", "gradient_scale": loss.scale}
 
 
 def _report_empty(stream: Stream, empty: list[str], any_result: bool) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.utils.hooks import RemovableHandle
 
-__all__ = ["Call", "HookManager", "Listener"]
+__all__ = ["Call", "HookManager", "InertInCopies", "Listener"]
 
 
 class Call:
@@ -81,11 +81,18 @@ class HookManager:
     Args:
         modules: canonical name → module, each module object once.
         listener: who is told.
+        admits: asked before an outermost call is listened to.
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module], listener: Listener) -> None:
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        listener: Listener,
+        admits: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.modules = dict(modules)
         self.listener = listener
+        self.admits = admits
         self._local = _Local()
         self._handles: dict[str, list[RemovableHandle]] = {}
         self._finalizer: Any = None
@@ -155,7 +162,7 @@ class HookManager:
             call = None
         opening = call is None
         if call is None:
-            if self._elsewhere():
+            if self._elsewhere() or not self.admits():
                 return
             call = local.call = Call()
         call.stack.append((name, sys.exc_info()[1]))
@@ -259,7 +266,17 @@ class _Slot:
         self.leave = _Hook(manager, name, entering=False)
 
 
-class _Hook:
+class InertInCopies:
+    """A hook that does nothing in copies and pickles of the model that it is on."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return inert
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        return _inert, ()
+
+
+class _Hook(InertInCopies):
     """One hook: importable, copyable, and nothing but a weak way to its manager."""
 
     def __init__(self, manager: HookManager, name: str, *, entering: bool) -> None:
@@ -277,12 +294,6 @@ class _Hook:
             manager.enter(self.name, module, (args, kwargs))
         else:
             manager.leave(self.name, module, (args, kwargs), output)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return inert
-
-    def __reduce__(self) -> tuple[Any, tuple[()]]:
-        return _inert, ()
 
 
 def _remove(handles: dict[str, list[RemovableHandle]]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchprobe.errors import LabelError, SettingError
 from torchprobe.groupings import scores_of
 from torchprobe.labels import DEFAULT_GROUPING
+from torchprobe.training_loss import TrainingLoss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Objective", "ObjectiveLike"]
 
-ObjectiveLike: TypeAlias = "str | int | Callable[[Any, Labels], Tensor] | Objective"
-"""An objective in short: "predicted", "label", the number of a unit, or a function."""
+ObjectiveLike: TypeAlias = "str | int | Callable[[Any, Labels], Tensor] | Objective | TrainingLoss"
+"""An objective in short: "predicted", "label", "training", the number of a unit, or a function."""
 
 
 @dataclass(frozen=True)
@@ -72,19 +73,25 @@ class Objective:
         number = isinstance(self.of, int) and not isinstance(self.of, bool) and self.of >= 0
         if not (self.of in ("predicted", "label") or number or callable(self.of)):
             raise SettingError(
-                f"objective {self.of!r}; give 'predicted', 'label', the number of a class, or a "
-                "function of the model's output and the batch's labels"
+                f"objective {self.of!r}; give 'predicted', 'label', 'training', the number of a "
+                "class, or a function of the model's output and the batch's labels"
             )
 
     @classmethod
-    def parse(cls, objective: ObjectiveLike) -> Objective:
-        """An objective of any accepted form.
+    def parse(cls, objective: ObjectiveLike) -> Objective | TrainingLoss:
+        """An objective of any accepted form; "training" is the `TrainingLoss` of unknown scale.
 
         Example:
             >>> Objective.parse("label").of
             'label'
         """
-        return objective if isinstance(objective, Objective) else cls(objective)
+        if isinstance(objective, (Objective, TrainingLoss)):
+            return objective
+        return TrainingLoss() if objective == "training" else cls(objective)
+
+    def described(self) -> dict[str, Any]:
+        """What it is, by setting: states of different objectives are not merged."""
+        return vars(self)
 
     def __call__(self, outputs: Any, labels: Labels | None) -> Tensor:
         """The objective of a whole batch: one number, differentiable where the outputs are.

@@ -40,6 +40,7 @@ from torchprobe.selection import Selector, select
 from torchprobe.sensitivity import differentiable
 from torchprobe.state import SCHEMA
 from torchprobe.stream import Stream
+from torchprobe.training_loss import TrainingLoss
 from torchprobe.turns import Turns
 from torchprobe.version import __version__
 
@@ -115,7 +116,8 @@ class Probe:
             with its own passes over the loaders; where that cannot be done, it is an error.
         objective: what gradients are taken of, for analyzers that read them: the "predicted"
             class's score, that of the "label", the number of a class, a function of (outputs,
-            labels) such as a loss, or an `Objective`, which says where the classes are.
+            labels) such as a loss, or an `Objective`, which says where the classes are; "training",
+            or a `TrainingLoss`, for the loss whose backward pass a loop of your own runs.
         distributed: under ``torch.distributed`` every process gathers its part, and `results` (as
             well as the end of each pass, where an analyzer needs it) merges them: "auto". With
             False each process keeps to itself, as it must where the processes hold parts of one
@@ -200,9 +202,7 @@ class Probe:
         if self.attached:
             raise AttachError("detach the probe before resetting it")
         self._stream = self._new_stream()
-        self._phase = ("fit", 0)
-        self._phases: list[tuple[str, int]] = []
-        self._finished: list[Results] = []
+        self._start_over()
 
     def _new_stream(self) -> Stream:
         """One that has seen nothing."""
@@ -222,6 +222,12 @@ class Probe:
         stream.ids = SampleIds(team.rank, team.size) if team else SampleIds()
         return stream
 
+    def _start_over(self) -> None:
+        """Nothing has been seen yet."""
+        self._phase = ("fit", 0)
+        self._phases: list[tuple[str, int]] = []
+        self._finished: list[Results] = []
+
     @property
     def _team(self) -> Team | None:
         """The processes to merge with; None where this one is alone."""
@@ -234,8 +240,41 @@ class Probe:
         """Whether hooks are on the model."""
         return self._hooks is not None
 
-    def attach(self) -> Self:
+    def renew(self) -> None:
+        """Forget everything seen, but not what was learned of the layers.
+
+        Unlike after `reset` the next forward pass costs no more than the one before, and samples
+        are numbered on: for results of one stretch of a training after another.
+
+        Raises:
+            AttachError: the probe is attached.
+        """
+        if self.attached:
+            raise AttachError("detach the probe before renewing it")
+        self._stream = self._stream.renewed()
+        self._start_over()
+
+    @property
+    def objective(self) -> Objective | TrainingLoss:
+        """What gradients are taken of; of a `TrainingLoss` the scale can be told later."""
+        return self._options.objective  # type: ignore[no-any-return]
+
+    @objective.setter
+    def objective(self, objective: ObjectiveLike) -> None:
+        self._options = replace(self._options, objective=Objective.parse(objective))
+        self._stream.aim(self._options)
+
+    @property
+    def compiles(self) -> str:
+        """What is done about a compiled model: the option ``compile``."""
+        return self._options.compile
+
+    def attach(self, *, admits: Callable[[], bool] = lambda: True) -> Self:
         """Start listening; prefer ``with probe:``, which also detaches.
+
+        Args:
+            admits: asked before a forward pass is listened to; one that is not is as if the probe
+                were detached.
 
         Raises:
             AttachError: attached already, or nothing to attach to.
@@ -247,7 +286,7 @@ class Probe:
         self._prepare_compiled()
         stream = self._stream
         listening = {**self._modules} if stream.discovering else self._hooked()
-        self._hooks = HookManager(listening, stream).attach()
+        self._hooks = HookManager(listening, stream, admits).attach()
         stream.discovered = lambda: self._hooks.narrow(self._hooked()) if self._hooks else None
         return self
 
@@ -259,6 +298,7 @@ class Probe:
         if self._stance is not None:
             self._stance.__exit__(None, None, None)
             self._stance = None
+        self._stream.settle(everything=True)
 
     def __enter__(self) -> Self:
         return self.attach()
@@ -339,6 +379,7 @@ class Probe:
         finally:
             if self._hooks is not None:
                 self._hooks.discard("interrupted")
+        self._stream.settle()
 
     def next_pass(self) -> None:
         """Begin another pass over the same split, for analyzers that need to see it twice."""
@@ -430,6 +471,12 @@ class Probe:
             EmptyStateError: the loaders yielded nothing that was recorded.
             DistributedError: another process failed, or did not come in time.
         """
+        gradients = any("gradients" in each.signals for each in self.analyzers.values())
+        if gradients and isinstance(self._options.objective, TrainingLoss):
+            raise SettingError(
+                "run() trains nothing, so that there are no gradients of a training loss; choose "
+                "another objective, such as 'label', or attach the probe to a training loop"
+            )
         loaders = dict(splits) if fit is None else {"fit": fit, **splits}
         if not loaders:
             raise SettingError("run() needs a loader: probe.run(loader) or run(fit=..., score=...)")
@@ -668,7 +715,7 @@ class Probe:
             analyzers=state.analyzers_described(self.analyzers),
             groupings=list(self._groupings),
             options={name: getattr(options, name) for name in ("calls", "max_calls", "nonfinite")},
-            objective=vars(options.objective),
+            objective=options.objective.described(),
             axes={name: str(axes) for name, axes in self._axes.items()},
             rules={name: getattr(rules, name) for name in ("labels_at", "label_rule", "mask_rule")},
         )

@@ -12,6 +12,7 @@ import torch
 
 from torchprobe import compat
 from torchprobe.axes import Axes
+from torchprobe.backward import NEVER, Backward, never_came
 from torchprobe.batch import LayerBatch
 from torchprobe.coverage import Coverage, Seen
 from torchprobe.errors import IncompleteWarning, LabelError, LayerNotFoundError, LayoutError
@@ -25,6 +26,7 @@ from torchprobe.outputs import leaves
 from torchprobe.sample_ids import SampleIds
 from torchprobe.sandbox import Sandbox, unrecorded
 from torchprobe.sensitivity import Origin
+from torchprobe.training_loss import TrainingLoss
 from torchprobe.waiting import Pass, Waiting, differentiate
 
 if TYPE_CHECKING:
@@ -82,14 +84,40 @@ class Stream:
         self._warned = False
         self.lenient = False
         """Whether nobody chose the layers, so that what cannot be read is skipped, not refused."""
+        self.backward: Backward | None = None
+        self.aim(options)
         self.ids = SampleIds()
         self._lock = threading.RLock()
         self._said = threading.local()
+
+    def aim(self, options: Options) -> None:
+        """Options with another objective than before."""
+        self.options, loss = options, options.objective
+        if not isinstance(loss, TrainingLoss):
+            self.backward = None
+        elif self.backward is None:
+            self.backward = Backward(loss)
+        else:
+            self.backward.loss = loss
+
+    def renewed(self) -> Stream:
+        """A stream that has seen nothing, but knows the layers and numbers samples on."""
+        names = self.root, self.input
+        new = Stream(
+            self.selection, self.layouts, self.forks.analyzers, self.computed, self.options, names
+        )
+        for name in ("class_names", "book", "lenient", "ids"):
+            setattr(new, name, getattr(self, name))
+        if not self.discovering:
+            new.layers = dict(self.layers)
+            new.follows_inputs = new.discovering = False
+        return new
 
     # -- what the hook manager tells
 
     def opened(self, call: Call) -> None:
         """An outermost call begins: a transaction."""
+        self.settle()
         said = getattr(self._said, "batch", None) or (Labels(names=self.class_names), "fit")
         phase = said[1], self.number
         gradients = self.forks.want("gradients", phase)
@@ -148,8 +176,10 @@ class Stream:
                     self._take(call.data, Waiting(name, leaf.path, index, module, leaf, primary))
                 primary = primary and leaf.tensor is None
 
-    def recomputed(self, name: str, module: nn.Module, output: Any) -> None:
-        """Values of a recomputation were counted in the first pass."""
+    def recomputed(self, name: str, module: nn.Module, output: Any) -> None:  # noqa: ARG002
+        """Values of a recomputation were counted in the first pass; gradients may be found here."""
+        if self.backward is not None and name in self.selection.modules:
+            self.backward.recomputed(name, output)
 
     def closed(self, call: Call, output: Any) -> None:
         """The outermost call has succeeded: deliver what waits and commit."""
@@ -160,17 +190,48 @@ class Stream:
             self._compute_groupings(current, output)
             if self.discovering:
                 self._end_discovery(current)
-            if current.gradients:
-                differentiate(current, self.options.objective, output)
-            while current.waiting:
-                self._deliver(current, current.waiting.pop(0))
-            self.forks.check_labels_fit()
             if self.forks.of_network:
                 self._deliver_network(current, output)
+            if current.gradients and self.backward is not None:
+                self._number_samples(current)
+                self.backward.wait(current)
+                return
+            if current.gradients:
+                differentiate(current, self.options.objective, output)
+            self._deliver_waiting(current)
         except BaseException:
             self._forget(current, "error while its values were delivered")
             raise
         self._commit(current)
+
+    def settle(self, *, everything: bool = False) -> None:
+        """Deliver the forward passes whose gradients have come from the loop's backward pass.
+
+        Args:
+            everything: no more will come: deliver the others without, or forget them.
+        """
+        if self.backward is None:
+            return
+        for current in self.backward.remaining() if everything else self.backward.complete():
+            if never_came(current):
+                self._forget(current, NEVER)
+                continue
+            try:
+                self._deliver_waiting(current)
+            except BaseException:
+                self._forget(current, "error while its values were delivered")
+                raise
+            self._commit(current)
+
+    def _deliver_waiting(self, current: Pass) -> None:
+        while current.waiting:
+            self._deliver(current, current.waiting.pop(0))
+        self.forks.check_labels_fit()
+
+    def _number_samples(self, current: Pass) -> None:
+        """Gradients of a mean are scaled by the number of samples, when they come."""
+        for item in current.waiting[:1]:
+            self._labels(current, item, self._layer(item))
 
     def failed(self, call: Call, reason: str) -> None:
         """The outermost call has failed: forget it."""
@@ -192,7 +253,9 @@ class Stream:
         if tensor is None or reason:
             current.skipped.append((self._layer_name(item), reason))
         elif current.waits:
-            if current.gradients:
+            if current.gradients and self.backward is not None:
+                self.backward.expect(current, item, item.leaf.produced)
+            elif current.gradients:
                 item.origin = Origin(item.leaf.produced)
             item.leaf = item.leaf._replace(tensor=tensor.detach().clone(), source=None)
             current.waiting.append(item)
@@ -413,6 +476,8 @@ class Stream:
     def _forget(self, current: Pass | None, reason: str) -> None:
         if current is None:
             return
+        if self.backward is not None:
+            self.backward.drop(current)
         current.waiting.clear()
         current.transaction.pending.clear()
         current.labels.matching = None

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from torchprobe.outputs import Leaf
     from torchprobe.sensitivity import Origin
 
-__all__ = ["Pass", "Waiting", "differentiate"]
+__all__ = ["CUT", "UNREACHED", "Pass", "Waiting", "differentiate"]
 
-_CUT = "no gradients: nothing that it was computed from requires them"
-_UNREACHED = "the objective does not depend on it: its gradients are 0"
+CUT = "no gradients: nothing that it was computed from requires them"
+UNREACHED = "the objective does not depend on it: its gradients are 0"
 
 
 @dataclass
@@ -61,6 +61,8 @@ class Pass:
     called: tuple[nn.Module, Any] | None = None
     """The model and copies of its inputs, where an analyzer runs the model itself."""
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    factor: float | None = None
+    """By what its gradients are multiplied, known when the first of them has come."""
 
 
 def differentiate(current: Pass, objective: Objective, output: Any) -> None:
@@ -91,9 +93,9 @@ def _receive(item: Waiting, gradient: Tensor | None) -> None:
     assert item.origin is not None
     assert item.leaf.tensor is not None
     if gradient is None and item.origin.edge is None and not everything_recorded():
-        item.note = _CUT
+        item.note = CUT
         return
     if gradient is None:
-        item.note = _UNREACHED
+        item.note = UNREACHED
         gradient = torch.zeros_like(item.leaf.tensor)
     item.origin, item.gradient = None, gradient.detach()

@@ -6,6 +6,7 @@ that are slow to import (scipy, scikit-learn) are imported when first needed.
 """
 
 from torchprobe.numerics.agreements import Agreement, agreement
+from torchprobe.numerics.alignment import linear_cka
 from torchprobe.numerics.clustering import (
     Clustering,
     cluster_distances,
@@ -81,6 +82,7 @@ __all__ = [
     "distance_covariance",
     "evr_auc",
     "ledoit_wolf_intensity",
+    "linear_cka",
     "linear_residual",
     "linear_residual_from_moments",
     "mean_spectrum",

@@ -6,6 +6,7 @@ matplotlib before the first figure. Figures are returned; a notebook shows them,
 """
 
 from torchprobe.plotting.clustergram import clustergram
+from torchprobe.plotting.curves import drift, over_steps, over_training
 from torchprobe.plotting.dendrogram import Tree, draw_tree
 from torchprobe.plotting.dispatch import PlotFunction, plot, views
 from torchprobe.plotting.gallery import gallery
@@ -36,11 +37,14 @@ __all__ = [
     "context",
     "depth_colours",
     "draw_tree",
+    "drift",
     "figure",
     "gallery",
     "heading",
     "label",
     "marks",
+    "over_steps",
+    "over_training",
     "plot",
     "png",
     "quantity",

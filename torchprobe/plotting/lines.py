@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["by_layer", "by_layer_panels"]
 
 _INCH_PER_LAYER, _NARROW, _WIDE = 0.62, 3.4, 8.5
+_LETTERS = 12  # of names on an axis, to an inch
 _MOST_PANELS = 3  # side by side
-_LETTERS_PER_INCH = 13
 _MOST_NAMES = 40  # on the axis; beyond, every n-th
 
 
@@ -60,10 +60,10 @@ def by_layer(
     if not layers:
         raise InsufficientDataError("there is no layer to draw; give numbers by layer")
     width = float(np.clip(1.6 + _INCH_PER_LAYER * len(layers), _NARROW, _WIDE))
-    sheet = figure(width, 3.1)
+    sheet = figure(width + _legend_width(series), 3.1)
     sheet.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
     axes = sheet.add_subplot()
-    _draw(axes, series, from_zero=from_zero, logarithmic=logarithmic)
+    _draw(axes, series, width, from_zero=from_zero, logarithmic=logarithmic)
     axes.set_ylabel(label(ylabel, 60))
     heading(axes, title, subtitle, limit=int(width * 11))
     if len(series) > 1:
@@ -104,12 +104,12 @@ def by_layer_panels(
     each = float(np.clip(1.3 + 0.42 * layers, 4.2 if len(panels) == 1 else 2.3, 6.0))
     columns = len(panels) if len(panels) <= _MOST_PANELS else -(-len(panels) // 2)
     rows = -(-len(panels) // columns)
-    sheet = figure(each * columns + 1.2, 3.1 * rows)
+    sheet = figure(each * columns + max(_legend_width(lines), 0.2), 3.1 * rows)
     sheet.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
     looks = dict(zip(lines, marks(len(lines)), strict=True))
     for place, (ylabel, series) in enumerate(panels.items()):
         axes = sheet.add_subplot(rows, columns, place + 1)
-        _draw(axes, series, from_zero=from_zero, looks=looks)
+        _draw(axes, series, each, from_zero=from_zero, looks=looks)
         axes.set_ylabel(label(ylabel, 60))
     heading(sheet.axes[0], title, subtitle, limit=int(each * columns * 11))
     if len(lines) > 1:
@@ -120,6 +120,7 @@ def by_layer_panels(
 def _draw(
     axes: Axes,
     series: Mapping[str, Mapping[str, float]],
+    inches: float,
     *,
     from_zero: bool = False,
     logarithmic: bool = False,
@@ -134,7 +135,13 @@ def _draw(
         axes.plot(x, list(numbers.values()), color=colour, marker=marker, label=f" {label(name)}")
     axes.set_yscale("log" if logarithmic else "linear")
     _scale_numbers(axes, series, from_zero=from_zero)
-    _name_layers(axes, layers if named else [str(n + 1) for n in range(len(layers))])
+    _name_layers(axes, layers if named else [str(n + 1) for n in range(len(layers))], inches)
+
+
+def _legend_width(names: Iterable[str]) -> float:
+    """Inches of a legend beside; one line needs none."""
+    told = [label(name) for name in names]
+    return 0.6 + 0.075 * max(map(len, told)) if len(told) > 1 else 0.0
 
 
 def _name_lines(sheet: Figure, names: Iterable[str]) -> None:
@@ -173,15 +180,13 @@ def _scale_numbers(
     axes.grid(axis="y", color=GRID)
 
 
-def _name_layers(axes: Axes, names: Sequence[str]) -> None:
+def _name_layers(axes: Axes, names: Sequence[str], inches: float) -> None:
     """Layers along the axis, slanted where their names would touch."""
     step = -(-len(names) // _MOST_NAMES)
     shown = [label(name, 24) for name in names[::step]]
     axes.set_xticks(range(0, len(names), step), shown)
     axes.set_xlim(-0.35, len(names) - 0.65)
     axes.set_xlabel("layer", color=MUTED)
-    assert axes.figure is not None
-    inches = axes.get_position().width * axes.figure.get_figwidth()  # type: ignore[union-attr]
-    if max(map(len, shown)) * len(shown) > _LETTERS_PER_INCH * inches:
+    if max(map(len, shown)) * len(shown) > _LETTERS * (inches - 1.2):  # less what is beside
         for text in axes.get_xticklabels():
             text.set(rotation=35, ha="right", rotation_mode="anchor")
