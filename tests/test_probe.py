@@ -639,3 +639,43 @@ def test_labels_that_fit_no_layer_are_refused_also_where_nobody_chose_layers():
 def test_a_part_that_no_layer_delivers_is_an_error():
     with pytest.raises(LayerNotFoundError, match=r"'out\[7\]'"):
         tp.Probe(mlp(), ["out[7]", "act"], [ChannelMean]).run([data()[0]])
+
+
+class Placed(nn.Module):
+    """Tokens and a table of places, which has one row for all samples and comes first."""
+
+    def __init__(self):
+        super().__init__()
+        self.place, self.token = nn.Embedding(20, 8), nn.Embedding(50, 8)
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, tokens, attention_mask=None):
+        places = self.place(torch.arange(tokens.shape[1])[None])
+        return self.out(places + self.token(tokens))
+
+
+def test_where_nobody_chose_layers_those_that_a_mask_does_not_fit_are_skipped():
+    tokens, mask = torch.randint(50, (4, 7)), torch.ones(4, 7, dtype=torch.bool)
+    mask[1, 4:] = False
+    probe = tp.Probe(Placed(), None, [ChannelMean])
+    results = probe.run([{"tokens": tokens, "attention_mask": mask}])
+    assert results["mean"]["out"].n == 25
+    assert "place" not in results["mean"].layers
+    assert "lengths or mask do not fit this part" in str(probe.coverage)
+    chosen = tp.Probe(Placed(), "place", [ChannelMean])
+    with pytest.raises(LabelError, match="mask have shape"):
+        chosen.run([{"tokens": tokens, "attention_mask": mask}])
+
+
+def test_samples_are_numbered_by_what_is_said_of_them_not_by_a_table_that_comes_first():
+    class Ids(ChannelMean):
+        name = "ids"
+
+        def update(self, batch):
+            super().update(batch)
+            seen.setdefault(batch.layer.name, batch.sample_ids.tolist())
+
+    seen = {}
+    tokens, labels = torch.randint(50, (4, 7)), torch.arange(4)
+    tp.Probe(Placed(), ["place", "out"], [Ids]).run([(tokens, labels)])
+    assert seen["out"] == [0, 1, 2, 3]

@@ -285,6 +285,10 @@ class LayerBatch:
         assert self.grouping is not None
         values.labels.groups(self.grouping, values.shape, self.layer.name, values.canonical.device)
 
+    def check_mask(self) -> None:
+        """Raise `LabelError` unless lengths and mask fit this layer."""
+        _ = self._values.kept
+
     @property
     def n_nonfinite(self) -> int:
         """Rows left out because they hold NaN or infinity (0 until `rows` was asked for)."""

@@ -64,7 +64,7 @@ class Forks:
         self.forks: dict[Key, Analyzer] = {}
         self.disabled: dict[Key, str] = {}
         self.unlabelled: set[Key] = set()
-        """Forks at parts of an output that labels do not fit."""
+        """Forks at parts of an output that labels, lengths or a mask do not fit."""
         self._misfit: LabelError | None = None
         self._fitted = False
         self.of_network = any(each.scope == "network" for each in analyzers.values())
@@ -214,6 +214,10 @@ class Forks:
         self._fitted = True
         return ""
 
+    def leave_out(self, layer: str) -> None:
+        """Expect nothing of the forks at a layer that what is said of samples does not fit."""
+        self.unlabelled.update(key for key in self.forks if key.layer == layer)
+
     def check_labels_fit(self) -> None:
         """Raise `LabelError` if labels have fitted no layer at all so far."""
         if self._misfit is not None and not self._fitted:
@@ -222,15 +226,20 @@ class Forks:
     def update(
         self, key: Key, fork: Analyzer, view: LayerBatch | NetworkBatch, transaction: Transaction
     ) -> None:
-        """Let a fork take a batch in; one that raises is left out from then on."""
+        """Let a fork take a batch in; one that raises is left out from then on.
+
+        Raises:
+            LabelError: labels do not fit.
+            NonFiniteError: a value is not finite, and that shall be an error.
+        """
         if key in self.disabled:
             return
         try:
             fork.update(view)
-        except (LabelError, NonFiniteError):
-            raise
-        except Exception as error:  # noqa: BLE001 - re-raised or reported by disable
+        except Exception as error:
             transaction.discard({id(accumulator) for _, accumulator in fork.accumulators()})
+            if isinstance(error, (LabelError, NonFiniteError)):
+                raise
             self.disable(key, error)
 
     def disable(self, key: Key, error: Exception) -> None:

@@ -240,6 +240,12 @@ class Labels:
         return other
 
     @property
+    def samples(self) -> int | None:
+        """How many samples something was said of; None where nothing was."""
+        said = (*self.labels.values(), self.lengths, self.mask)
+        return next((len(values) for values in said if values is not None), None)
+
+    @property
     def positional(self) -> bool:
         """Whether anything is said of positions, so that layers' positions matter."""
         by_position = any(values.ndim > 1 for values in self.labels.values())

@@ -282,6 +282,10 @@ class Stream:
                     number=current.phase[1],
                     nonfinite=self.options.nonfinite,
                 )
+                if not item.primary and (misfit := _misfit(batch)):
+                    current.skipped.append((layer.name, misfit))
+                    self.forks.leave_out(layer.name)
+                    continue
                 self._update_all(current, batch, primary=item.primary)
                 seen.samples += batch.values.shape[0]
                 seen.rows += batch.n_rows
@@ -325,10 +329,16 @@ class Stream:
                 continue
             view = batch.view(key.grouping, fork.positions)
             misfit = self.forks.fits(key, view, primary=primary) if key.grouping else ""
+            try:
+                if not misfit:
+                    self.forks.update(key, fork, view, current.transaction)
+            except LabelError as error:
+                if primary:
+                    raise
+                misfit = f"labels do not fit this part: {error}"
+                self.forks.unlabelled.add(key)
             if misfit:
                 current.skipped.append((batch.layer.name, misfit))
-            else:
-                self.forks.update(key, fork, view, current.transaction)
 
     # -- layers
 
@@ -375,7 +385,8 @@ class Stream:
         labels, tensor = current.labels, item.leaf.tensor
         if labels.ids is None and tensor is not None:
             n = layer.axes.size(tensor.shape, "sample") if "sample" in layer.axes.names else 1
-            labels.ids = self.ids.next(*current.phase, n)
+            told = labels.samples  # a table of positions that comes first is no sample
+            labels.ids = self.ids.next(*current.phase, n if told is None else told)
         return labels if item.leaf.lengths is None else labels.with_lengths(item.leaf.lengths)
 
     # -- the end of a call
@@ -499,6 +510,15 @@ def _tensors(inputs: Any) -> list[Tensor]:
     args, kwargs = inputs
     found = [*leaves(args), *leaves(kwargs)]
     return [leaf.tensor for leaf in found if leaf.tensor is not None]
+
+
+def _misfit(batch: LayerBatch) -> str:
+    """Why lengths or a mask do not fit a part that nobody chose ("" where they do)."""
+    try:
+        batch.check_mask()
+    except LabelError as error:
+        return f"lengths or mask do not fit this part: {error}"
+    return ""
 
 
 def _parts(

@@ -28,7 +28,8 @@ class Demo:
     """What the demo left behind.
 
     Attributes:
-        results: Of every analyzer and layer of both networks; "grapheme_nap" is of the second.
+        results: Of every analyzer and layer of both networks; "grapheme_nap" and
+            "grapheme_gradnap" are of the second.
         phonemes: The network that tells phonemes apart.
         graphemes: The network that writes letters.
         report: The HTML page.
@@ -53,7 +54,7 @@ def run_demo(
 
     The phoneme network (5×256 units, a label for each frame) meets every installed analyzer; the
     grapheme network (convolutions, CTC) is asked which letters and which phonemes look alike to
-    its layers.
+    its layers, and what it looks for when it writes a letter.
 
     Args:
         out: Folder for the results, figures and report.html.
@@ -71,12 +72,17 @@ def run_demo(
     phonemes = run_phoneme_demo(recipe, analyzers, seed=seed, progress=progress, told=told)
     graphemes = run_grapheme_demo(recipe, seed=seed, progress=progress, told=told)
     results = _together(
-        {"phoneme network": phonemes.results, "grapheme network": graphemes.results}
+        {
+            "phoneme network": phonemes.results,
+            "grapheme network": graphemes.results,
+            "grapheme network, windows": graphemes.windows.results,
+        }
     )
     with told("saving"):
         results.save(folder / "results")
     with told("figures"):
         results.gallery(folder / "figures")
+        _draw_windows(graphemes, folder / "figures")
     with told("report"):
         page = _write_report(results, folder / "report.html", phonemes, graphemes)
     return Demo(results, phonemes, graphemes, page)
@@ -101,8 +107,15 @@ def _write_report(
         page,
         title="torchprobe demo: two networks on synthetic speech",
         intro=f"{phonemes.intro}\n\n{graphemes.intro}\n\n{SYNTHETIC}",
-        extra=[phonetic_section(results["grapheme_nap"])],
+        extra=[phonetic_section(results["grapheme_nap"]), graphemes.windows.section()],
     )
+
+
+def _draw_windows(graphemes: GraphemeDemo, folder: Path) -> None:
+    from torchprobe import plotting
+
+    for name, figure in graphemes.windows.figures():
+        plotting.save(figure, folder / f"windows-{name}.png")
 
 
 # -- the command

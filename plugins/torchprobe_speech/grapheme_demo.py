@@ -7,6 +7,7 @@ from torch import Tensor
 import torchprobe as tp
 
 from .corpus import espeak_corpus
+from .gradnap_demo import GradNAPDemo, run_gradnap_demo
 from .grapheme_net import GraphemeNet
 from .grapheme_training import grapheme_error, train_graphemes
 from .graphemes import Alphabet
@@ -29,6 +30,7 @@ class GraphemeDemo:
     Attributes:
         results: Neuron activation profiles of every layer, of graphemes and of phonemes, under
             the name "grapheme_nap".
+        windows: Gradient-adjusted profiles of what the network sees when it writes a letter.
         model: The trained network.
         error: Its character error rate on test sentences.
         sentences: How many it was trained on.
@@ -36,6 +38,7 @@ class GraphemeDemo:
     """
 
     results: tp.Results
+    windows: GradNAPDemo
     model: GraphemeNet
     error: float
     sentences: int
@@ -87,7 +90,9 @@ def run_grapheme_demo(
         error = grapheme_error(model, test)
     with told("graphemes: probing"):
         results = probe_graphemes(model, validation, test, progress=progress)
-    return GraphemeDemo(results, model, error, len(train), len(validation) + len(test))
+    with told("graphemes: windows"):
+        windows = run_gradnap_demo(model, validation, utterances=recipe.cut, progress=progress)
+    return GraphemeDemo(results, windows, model, error, len(train), len(validation) + len(test))
 
 
 def probe_graphemes(

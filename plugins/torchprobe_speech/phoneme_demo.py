@@ -19,6 +19,8 @@ __all__ = ["PhonemeDemo", "probe_phonemes", "run_phoneme_demo"]
 LAYERS = ["input", "hidden.*.relu", "output"]
 """What is probed: the features, every hidden layer after its rectifier, the logits."""
 
+CLASSES = "phoneme"
+
 
 @dataclass(frozen=True)
 class PhonemeDemo:
@@ -88,7 +90,10 @@ def run_phoneme_demo(
         accuracy = frame_accuracy(model, score)
     with told("phonemes: probing"):
         names = tp.plugins().analyzers() if analyzers is None else analyzers
-        chosen = {name: tp.analyzer(name, **recipe.settings.get(name, {})) for name in names}
+        chosen = {
+            name: tp.analyzer(name, groupings=CLASSES, **recipe.settings.get(name, {}))
+            for name in names
+        }
         results = probe_phonemes(model, fit, score, chosen, progress=progress)
     sizes = len(train), len(corpus.train), len(corpus.test)
     return PhonemeDemo(results, model, accuracy, *sizes)
@@ -102,7 +107,7 @@ def probe_phonemes(
     *,
     progress: bool | None = None,
 ) -> tp.Results:
-    """Analyzers on every layer, with phonemes as classes.
+    """Analyzers on every layer, with phonemes as classes, told which frames the network gets right.
 
     Args:
         model: A trained network of frames.
@@ -111,10 +116,16 @@ def probe_phonemes(
         analyzers: By the name that their results go by.
         progress: Whether to show a bar; None shows it in a terminal.
     """
-    watching = tp.Probe(model, LAYERS, analyzers, class_names={"phoneme": CMU40.symbols})
+    watching = tp.Probe(
+        model,
+        LAYERS,
+        analyzers,
+        groupings={"correct": tp.correct(CLASSES)},
+        class_names={CLASSES: CMU40.symbols},
+    )
     return watching.run(
         fit=fit.batches(1024, ids=True),
         score=score.batches(1024, ids=True),
-        unpack=lambda batch: tp.Batch(batch[0], labels={"phoneme": batch[1]}, ids=batch[2]),
+        unpack=lambda batch: tp.Batch(batch[0], labels={CLASSES: batch[1]}, ids=batch[2]),
         progress=progress,
     )

@@ -89,6 +89,7 @@ class DemoRecipe:
         grapheme_corpus: Sentences and voices of the grapheme network.
         grapheme_training: How that is trained.
         grapheme_channels: Its channels, and those of the two layers on top.
+        cut: How many sentences are cut into windows for gradient-adjusted profiles.
         settings: Of analyzers, by name, where their defaults would take too long for a demo; of
             analyzers that are not installed they are not used.
     """
@@ -98,6 +99,7 @@ class DemoRecipe:
     grapheme_corpus: CorpusSettings
     grapheme_training: CtcTraining
     grapheme_channels: tuple[int, int] = (96, 192)
+    cut: int = 60
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -106,7 +108,10 @@ DEMO = DemoRecipe(
     PHONEME_TRAINING,
     DEMO_GRAPHEME_CORPUS,
     DEMO_GRAPHEME_TRAINING,
-    settings={"projection": {"points": 500, "training": 2000}},
+    settings={
+        "linear_probe": {"rows": 4000},
+        "projection": {"points": 500, "training": 2000},
+    },
 )
 """The demo."""
 
@@ -119,6 +124,10 @@ QUICK_DEMO = DemoRecipe(
     QUICK_GRAPHEME_CORPUS,
     QUICK_GRAPHEME_TRAINING,
     grapheme_channels=(64, 128),
-    settings={"projection": {"methods": _QUICK_VIEWS, "points": 300, "training": 600}},
+    cut=20,
+    settings={
+        "linear_probe": {"rows": 1000},
+        "projection": {"methods": _QUICK_VIEWS, "points": 300, "training": 600},
+    },
 )
 """The demo with ``--quick``."""
