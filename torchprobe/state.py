@@ -59,6 +59,7 @@ def _fork_state(stream: Stream, key: Key, fork: Analyzer) -> State:
         "disabled": stream.forks.disabled.get(key, ""),
         "unlabelled": key in stream.forks.unlabelled,
         "inputs": shapes_state(fork.network.inputs) if of_network else None,
+        "input_axes": list(fork.network.input_axes) if of_network else [],
         "layers": [layer.name for layer in fork.network.layers] if of_network else [],
         "tensors": fork.state_dict(),
     }
@@ -194,7 +195,8 @@ def _subject(stream: Stream, state: Mapping[str, Any], model: nn.Module) -> Laye
     if state["inputs"] is None:
         return stream.layers[state["layer"]]
     layers = tuple(stream.layers[name] for name in state["layers"])
-    return Network(state["layer"], model, layers, shapes_from_state(state["inputs"]))
+    inputs = shapes_from_state(state["inputs"])
+    return Network(state["layer"], model, layers, inputs, tuple(state["input_axes"]))
 
 
 def subject_here(stream: Stream, fork: Analyzer) -> Layer | Network:
