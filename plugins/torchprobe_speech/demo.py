@@ -80,9 +80,6 @@ def run_demo(
     )
     with told("saving"):
         results.save(folder / "results")
-    with told("figures"):
-        results.gallery(folder / "figures")
-        _draw_windows(graphemes, folder / "figures")
     with told("report"):
         page = _write_report(results, folder / "report.html", phonemes, graphemes)
     return Demo(results, phonemes, graphemes, page)
@@ -108,14 +105,8 @@ def _write_report(
         title="torchprobe demo: two networks on synthetic speech",
         intro=f"{phonemes.intro}\n\n{graphemes.intro}\n\n{SYNTHETIC}",
         extra=[phonetic_section(results["grapheme_nap"]), graphemes.windows.section()],
+        figures=page.parent / "figures",
     )
-
-
-def _draw_windows(graphemes: GraphemeDemo, folder: Path) -> None:
-    from torchprobe import plotting
-
-    for name, figure in graphemes.windows.figures():
-        plotting.save(figure, folder / f"windows-{name}.png")
 
 
 # -- the command

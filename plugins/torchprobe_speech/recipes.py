@@ -109,8 +109,8 @@ DEMO = DemoRecipe(
     DEMO_GRAPHEME_CORPUS,
     DEMO_GRAPHEME_TRAINING,
     settings={
-        "linear_probe": {"rows": 4000},
-        "projection": {"points": 500, "training": 2000},
+        "linear_probe": {"rows": 2000},
+        "projection": {"points": 400, "training": 1000},
     },
 )
 """The demo."""

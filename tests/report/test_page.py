@@ -196,3 +196,11 @@ def test_more_figures_are_folded_away_until_asked_for(page, numbers):
     told = page(Results({"mine": numbers()}), extra=[Section("Mine", more=[picture, picture])])
     assert "2 more figures" in told.text
     assert told.text.count("Behind the fold.") == 2
+
+
+def test_figures_lie_beside_the_page_where_asked_for(page, numbers, tmp_path):
+    picture = Figure(plotting.figure(1, 1), "One.")
+    extra = [Section("../Mine & yours", figures=[picture], more=[picture])]
+    page(Results({"mine": numbers()}), extra=extra, figures=tmp_path / "figures")
+    files = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert files[:2] == ["01-mine-yours-01.svg", "01-mine-yours-02.svg"]

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torchprobe.plotting import png, svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["data_uri"]
+__all__ = ["Picture", "picture"]
 
 _SMALL = 120_000  # bytes up to which SVG, sharp at any size, is worth it whatever PNG would need
 
 
-def data_uri(figure: Figure) -> str:
-    """A figure as ``data:`` address: SVG where that is small, otherwise the smaller of SVG and PNG.
+class Picture(NamedTuple):
+    """A figure as bytes."""
 
-    In an ``img`` element neither can run code or load anything.
-    """
+    ending: str
+    """"svg" or "png"."""
+    data: bytes
+
+    @property
+    def address(self) -> str:
+        """As ``data:`` address; in an ``img`` element it can neither run code nor load anything."""
+        kind = "image/svg+xml" if self.ending == "svg" else "image/png"
+        return f"data:{kind};base64,{base64.b64encode(self.data).decode('ascii')}"
+
+
+def picture(figure: Figure) -> Picture:
+    """A figure as SVG where that is small, otherwise as the smaller of SVG and PNG."""
     vector = svg(figure)
     if len(vector) <= _SMALL:
-        return _address("image/svg+xml", vector)
+        return Picture("svg", vector)
     raster = png(figure)
-    if len(vector) <= len(raster):
-        return _address("image/svg+xml", vector)
-    return _address("image/png", raster)
-
-
-def _address(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return Picture("svg", vector) if len(vector) <= len(raster) else Picture("png", raster)

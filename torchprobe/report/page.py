@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from torchprobe.documents import dumps
 from torchprobe.plotting.text import visible
 from torchprobe.report import account
 from torchprobe.report.contents import sections
-from torchprobe.report.images import data_uri
+from torchprobe.report.images import picture
 from torchprobe.report.wording import cells, paragraphs
 from torchprobe.storage import write_file
 from torchprobe.version import __version__
@@ -37,6 +38,7 @@ def write(
     title: str = "torchprobe report",
     intro: str = "",
     extra: Sequence[Section] = (),
+    figures: str | os.PathLike[str] | None = None,
 ) -> Path:
     """Write results as one self-contained HTML page and return its path.
 
@@ -51,6 +53,8 @@ def write(
         title: the heading of the page.
         intro: what was done with what, a paragraph or several, as plain text.
         extra: sections of one's own, which come first.
+        figures: a folder that gets every figure as a file too, as the page shows it (svg or png),
+            numbered by section; none by default.
 
     Raises:
         OSError: the file cannot be written; what was there before is intact.
@@ -85,7 +89,18 @@ def write(
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, page.encode("utf-8"))
+    if figures is not None:
+        _write_figures([*own, *told], Path(figures))
     return path
+
+
+def _write_figures(sections: Sequence[_Shown], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for n, section in enumerate(sections, 1):
+        name = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")[:40]
+        for m, figure in enumerate([*section.figures, *section.more], 1):
+            shown = figure["picture"]
+            write_file(folder / f"{n:02}-{name}-{m:02}.{shown.ending}", shown.data)
 
 
 class _Shown:
@@ -103,7 +118,7 @@ class _Shown:
 def _pictures(figures: Sequence[Figure]) -> list[dict[str, Any]]:
     return [
         {
-            "address": data_uri(each.figure),
+            "picture": picture(each.figure),
             "caption": each.caption,
             "width": round(each.figure.get_figwidth() * _CSS_INCH),
             "height": round(each.figure.get_figheight() * _CSS_INCH),
