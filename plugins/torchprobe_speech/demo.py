@@ -14,6 +14,7 @@ from .phoneme_demo import PhonemeDemo, run_phoneme_demo
 from .phonetic_groups import phonetic_section
 from .progress import Told, untold
 from .recipes import DEMO, QUICK_DEMO, DemoRecipe
+from .training import one_thread_of_blas
 
 __all__ = ["Demo", "add_command", "run_demo"]
 
@@ -131,7 +132,7 @@ def add_command(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _command(options: argparse.Namespace) -> None:
-    with _timed("in all"):
+    with _timed("in all"), one_thread_of_blas():
         recipe = QUICK_DEMO if options.quick else DEMO
         demo = run_demo(options.out, recipe, seed=options.seed, told=_timed)
     for analyzer, layers in demo.results.items():
