@@ -34,12 +34,18 @@ def describe(results: LayerResults) -> Section:
         "n_undefined": "undefined silhouettes",
     }
     return Section(
-        title="Gradient-adjusted activation profiles",
+        title=_title(results),
         text=_TEXT,
         tables=[number_table(results, names)],
         figures=[*_silhouettes(results), *_images(results), *_neurons(results)],
         analyzers=[results.analyzer],
     )
+
+
+def _title(results: LayerResults) -> str:
+    by = "Saliency" if results.kind == "saliency_profiles" else "Gradient"
+    title = f"{by}-adjusted activation profiles"
+    return title if results.analyzer == results.kind else f"{title}: {results.analyzer}"
 
 
 def _silhouettes(results: LayerResults) -> list[Figure]:

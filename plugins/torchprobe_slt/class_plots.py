@@ -10,7 +10,7 @@ from torchprobe import plotting
 from torchprobe.errors import InsufficientDataError, LayerNotFoundError, NothingToDrawError
 from torchprobe.plotting.style import GRID, MUTED
 from torchprobe.wording import unknown
-from torchprobe_slt.pictures import Captions, draw, grid, largest, shape_of, shaped
+from torchprobe_slt.pictures import Captions, draw, frame_of, grid, largest, shaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,7 @@ def draw_transform(
     category: str | None = None,
     point: int = 0,
     image: Sequence[int] | None = None,
-    transpose: bool = False,
+    transpose: bool | None = None,
 ) -> Figure:
     """Draw the transform of one point beside its features (Fig. 1).
 
@@ -92,8 +92,9 @@ def draw_transform(
         results: of "slt_classes".
         category: of which class; the first that the network gets right by default.
         point: which of its points.
-        image: the shape to draw in, as (11, 23) of frames × bands; that of the window by default.
-        transpose: draw the second axis upwards.
+        image: the shape to draw in, as (11, 23) of frames × bands; by default the analyzer's,
+            or that of the window.
+        transpose: draw the second axis upwards, as by default where the analyzer knows the image.
 
     Raises:
         InsufficientDataError: there is no such point.
@@ -107,13 +108,14 @@ def draw_transform(
         raise InsufficientDataError(
             f"class {classes[which]!r} has {len(members)} points that the network gets right"
         )
-    at, shape = members[point], shape_of(result, image)
+    at = members[point]
+    shape, upwards = frame_of(result, image, transpose=transpose)
     sheet = plotting.figure(6.0, 2.9)
     sheet.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
     pictures = {"transform": result.points[at], "features": result.point_features[at]}
     for place, (told, values) in enumerate(pictures.items()):
         axes = sheet.add_subplot(1, 2, place + 1)
-        draw(axes, shaped(values, shape, transpose=transpose), largest(values))
+        draw(axes, shaped(values, shape, transpose=upwards), largest(values))
         plotting.heading(axes, f"{classes[which]}: {told}" if not place else told, limit=40)
     return sheet
 
@@ -122,7 +124,7 @@ def draw_templates(
     results: LayerResults,
     classes: Sequence[str] | None = None,
     image: Sequence[int] | None = None,
-    transpose: bool = False,
+    transpose: bool | None = None,
 ) -> Figure:
     """Draw of some classes what the input is like beside what the network looks for (Fig. 8A).
 
@@ -131,8 +133,8 @@ def draw_templates(
     Args:
         results: of "slt_classes".
         classes: which, by name; eight with the most points by default.
-        image: the shape to draw in; that of the window by default.
-        transpose: draw the second axis upwards.
+        image: the shape to draw in; by default the analyzer's, or that of the window.
+        transpose: draw the second axis upwards, as by default where the analyzer knows the image.
     """
     result = _output(results)
     shown = _chosen(result, classes)
@@ -147,7 +149,7 @@ def draw_templates(
         Captions(
             names, list(rows), "Templates", f"averages over up to {nearest} points of a class"
         ),
-        (shape_of(result, image), transpose),
+        frame_of(result, image, transpose=transpose),
         scale="each",
     )
 
@@ -156,7 +158,7 @@ def draw_pairs(
     results: LayerResults,
     classes: Sequence[str] | None = None,
     image: Sequence[int] | None = None,
-    transpose: bool = False,
+    transpose: bool | None = None,
 ) -> Figure:
     """Draw the mean transform of each class's node over the points of each class (Fig. 8C).
 
@@ -164,8 +166,8 @@ def draw_pairs(
         results: of "slt_classes".
         classes: which, by name, such as pairs that are confused; by default the four classes whose
             transforms of their own node are most like those of another class.
-        image: the shape to draw in; that of the window by default.
-        transpose: draw the second axis upwards.
+        image: the shape to draw in; by default the analyzer's, or that of the window.
+        transpose: draw the second axis upwards, as by default where the analyzer knows the image.
     """
     result = _output(results)
     shown = _chosen(result, classes) if classes is not None else _alike(result)
@@ -178,7 +180,7 @@ def draw_pairs(
         "Mean transforms",
         "of output nodes (columns) over the points of classes (rows)",
     )
-    return grid(cells, told, (shape_of(result, image), transpose), scale="all")
+    return grid(cells, told, frame_of(result, image, transpose=transpose), scale="all")
 
 
 def draw_clusters(results: LayerResults, category: str | None = None) -> Figure:
@@ -258,15 +260,15 @@ def draw_cluster_means(
     results: LayerResults,
     category: str | None = None,
     image: Sequence[int] | None = None,
-    transpose: bool = False,
+    transpose: bool | None = None,
 ) -> Figure:
     """Draw the mean transform and mean features of a class's clusters, with counts (Fig. 6C, 8B).
 
     Args:
         results: of "slt_classes".
         category: of which class; the one with most points by default.
-        image: the shape to draw in; that of the window by default.
-        transpose: draw the second axis upwards.
+        image: the shape to draw in; by default the analyzer's, or that of the window.
+        transpose: draw the second axis upwards, as by default where the analyzer knows the image.
 
     Raises:
         LayerNotFoundError: no such class.
@@ -279,7 +281,7 @@ def draw_cluster_means(
     names = [f"{at + 1}: n = {sizes[at]}" for at in shown]
     title = f"Clusters of {result.coords['class'][which]}"
     told = Captions(names, ["mean features", "mean transform"], title, "points by their transforms")
-    return grid(cells, told, (shape_of(result, image), transpose), scale="row")
+    return grid(cells, told, frame_of(result, image, transpose=transpose), scale="row")
 
 
 # -- which

@@ -22,7 +22,7 @@ from torchprobe_slt.sweeps import FEW, NODES, few, key, notes, sweeps
 from torchprobe_slt.view import n_places, places, template, view
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -87,6 +87,8 @@ class SLTClasses(Analyzer):
         route: how transforms are found, see `torchprobe_slt.jacobians`.
         memory: bytes of transforms held at once.
         seed: draws the samples.
+        image: the shape in which pictures show what nodes see, as (frames, bands) of a flat input:
+            the first axis to the right, the second upwards.
 
     Raises:
         SettingError: a setting has a value that is not allowed.
@@ -124,6 +126,7 @@ class SLTClasses(Analyzer):
         route: str = "auto",
         memory: int = 64 << 20,
         seed: int = 0,
+        image: Sequence[int] | None = None,
     ) -> None:
         self.per_class = at_least("per_class", per_class, 1)
         self.nodes = at_least("nodes", nodes, 1, none="all of them")
@@ -137,6 +140,7 @@ class SLTClasses(Analyzer):
         self.route = one_of("route", route, ROUTES)
         self.memory = at_least("memory", memory, 1)
         self.seed = seed
+        self.image = None if image is None else tuple(int(size) for size in image)
 
     # -- gathering
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Captions", "draw", "grid", "largest", "shape_of", "shaped"]
+__all__ = ["Captions", "Frame", "draw", "frame_of", "grid", "largest", "shaped"]
 
 _COLOUR, _ZERO = "#0072b2", "#9ca3af"
 _ROBUST = 99.5
@@ -30,20 +30,26 @@ Scale: TypeAlias = Literal["each", "row", "all"]
 _CELL = 1.2  # inches
 
 
-def shape_of(result: Result, image: Sequence[int] | None) -> tuple[int, ...]:
-    """The shape to draw inputs in: as asked for, else that of the window.
+Frame: TypeAlias = "tuple[tuple[int, ...], bool]"
+"""A shape to draw inputs in, and whether its second axis goes upwards."""
+
+
+def frame_of(result: Result, image: Sequence[int] | None, *, transpose: bool | None) -> Frame:
+    """How to draw inputs: as asked for, else as the analyzer was told, else as the window is.
 
     Raises:
         SettingError: there are not as many inputs.
     """
     window = tuple(int(size) for size in result.window)
-    asked = tuple(image) if image is not None else window
+    told = result.settings.get("image")
+    asked = tuple(image or told or window)
     if np.prod(asked) != np.prod(window):
         raise SettingError(
             f"image={asked} has {int(np.prod(asked)):,} values, but nodes see {window}: "
             f"{int(np.prod(window)):,}"
         )
-    return asked
+    upwards = transpose if transpose is not None else told is not None and image is None
+    return asked, upwards
 
 
 def shaped(values: ArrayLike, shape: tuple[int, ...], *, transpose: bool) -> Array:

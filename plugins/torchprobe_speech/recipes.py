@@ -103,12 +103,16 @@ class DemoRecipe:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
+_IMAGES = {"slt_classes": {"image": (11, 23)}}
+"""Eleven frames of 23 bands are what the phoneme network sees."""
+
 DEMO = DemoRecipe(
     PHONEME_CORPUS,
     PHONEME_TRAINING,
     DEMO_GRAPHEME_CORPUS,
     DEMO_GRAPHEME_TRAINING,
     settings={
+        **_IMAGES,
         "linear_probe": {"rows": 2000},
         "projection": {"points": 400, "training": 1000},
     },
@@ -126,6 +130,7 @@ QUICK_DEMO = DemoRecipe(
     grapheme_channels=(64, 128),
     cut=20,
     settings={
+        **_IMAGES,
         "linear_probe": {"rows": 1000, "max_steps": 100},
         "projection": {"methods": _QUICK_VIEWS, "points": 300, "training": 600},
     },

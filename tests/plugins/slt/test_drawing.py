@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +65,14 @@ def test_templates_are_drawn_in_the_shape_asked_for(results):
     drawn = figure.axes[1].get_images()[0].get_array()
     expected = results["slt_classes"]["6"].template[1].reshape(2, 3).T
     np.testing.assert_allclose(drawn, expected)
+
+
+def test_pictures_follow_the_image_that_the_analyzer_knows(results):
+    found = results["slt_classes"]["6"]
+    told = replace(found, settings={**found.settings, "image": (2, 3)})
+    figure = plotting.plot(told, view="templates", classes=["b"])
+    drawn = figure.axes[1].get_images()[0].get_array()
+    np.testing.assert_allclose(drawn, found.template[1].reshape(2, 3).T)
 
 
 def test_clusters_are_parted_by_lines(results):
