@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = [
     "errors version wording options sample_ids positions matching",
-    "axes accumulators numerics storage documents tables compat sandbox naming patterns outputs",
+    (
+        "axes accumulators numerics storage documents tables compat sandbox threads naming patterns"
+        " outputs"
+    ),
     (
         "fields result results drift history comparison archive layer batch network analyzer labels"
         " groupings training_loss"

@@ -11,9 +11,11 @@ import torch
 from torchprobe.archive import pack, unpack
 from torchprobe.documents import dumps, loads
 from torchprobe.errors import EmptyStateError, IncompleteWarning
+from torchprobe.forks import widest
 from torchprobe.results import LayerResults, Result, Results
 from torchprobe.sandbox import unrecorded
 from torchprobe.state import metas, shapes
+from torchprobe.threads import blas_threads
 from torchprobe.training_loss import TrainingLoss
 
 if TYPE_CHECKING:
@@ -78,8 +80,10 @@ def _part(stream: Stream, phases: list[tuple[str, int]], places: Iterable[int]) 
     keys = list(forks.forks)
     for place in places:
         key = keys[place]
+        fork = forks.forks[key]
         try:
-            part.results[place] = _results(stream, key, forks.forks[key], phases)
+            with blas_threads(widest(fork)):
+                part.results[place] = _results(stream, key, fork, phases)
         except EmptyStateError as error:
             if key not in forks.disabled and key not in forks.unlabelled:  # told already
                 part.empty[place] = str(error)

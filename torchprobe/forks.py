@@ -14,6 +14,7 @@ from torchprobe.errors import (
     NonFiniteError,
 )
 from torchprobe.network import Network, NetworkBatch
+from torchprobe.threads import blas_threads
 from torchprobe.turns import Turns
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from torchprobe.layer import Layer
     from torchprobe.options import Options
 
-__all__ = ["Forks", "Key", "Phase"]
+__all__ = ["Forks", "Key", "Phase", "widest"]
 
 Phase: TypeAlias = "tuple[str, int]"
 """A split and which pass over it."""
@@ -232,7 +233,7 @@ class Forks:
             LabelError: labels do not fit.
             NonFiniteError: a value is not finite, and that shall be an error.
         """
-        if key in self.disabled:
+        if self.disabled and key in self.disabled:
             return
         try:
             fork.update(view)
@@ -263,9 +264,17 @@ class Forks:
                 continue
             if takes_part(fork, phase) and key not in self.disabled:
                 try:
-                    fork.after(*phase)
+                    with blas_threads(widest(fork)):
+                        fork.after(*phase)
                 except Exception as error:  # noqa: BLE001 - re-raised or reported by disable
                     self.disable(key, error)
+
+
+def widest(fork: Analyzer) -> int:
+    """Channels of the widest layer that a fork listens to."""
+    if isinstance(fork.subject, Network):
+        return max(layer.channels for layer in fork.network.layers)
+    return fork.layer.channels
 
 
 def _too_much(need: int, budget: int, used: str = "") -> str:

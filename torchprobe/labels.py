@@ -265,6 +265,8 @@ class Labels:
 
     def keep(self, shape: tuple[int, ...], layer: str) -> Tensor | None:
         """Indices of the rows that count among [sample, *positions] flattened, None for all."""
+        if self.mask is None and self.lengths is None:
+            return None  # almost always, and in every hook
         key = self._key(shape, layer, self.mask)
         if key not in self._keep:
             mask = self.valid(shape, layer)

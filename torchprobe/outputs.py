@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Leaf", "leaves"]
+__all__ = ["Leaf", "leaves", "listed"]
 
 _DEEPEST = 32
 
@@ -70,6 +70,18 @@ def leaves(output: object, path: str = "", depth: int = 0) -> Iterator[Leaf]:
             yield from leaves(part, f"{path}[{key}]", depth + 1)
 
 
+def listed(output: object) -> list[Leaf]:
+    """`leaves` as a list, without detours for the plain tensor that almost every module returns."""
+    if type(output) is Tensor and _plain(output):
+        return [Leaf("", output)]
+    return list(leaves(output))
+
+
+def _plain(tensor: Tensor) -> bool:
+    strided = tensor.layout == torch.strided and not tensor.is_nested
+    return strided and tensor.ndim > 0 and tensor.is_floating_point()
+
+
 def _parts(output: object) -> list[tuple[object, object]] | None:
     if isinstance(output, Mapping):
         return list(output.items())
@@ -97,8 +109,7 @@ def _nested(nested: Tensor, path: str) -> Leaf:
 
 
 def _tensor(tensor: Tensor, path: str) -> Iterator[Leaf]:
-    plain = tensor.layout == torch.strided and not tensor.is_nested
-    if plain and tensor.ndim and tensor.is_floating_point():
+    if _plain(tensor):
         yield Leaf(path, tensor)  # almost always
     elif tensor.is_nested:
         yield _nested(tensor, path)

@@ -22,7 +22,7 @@ from torchprobe.labels import ClassNames, Labels
 from torchprobe.layer import Layer
 from torchprobe.naming import class_name
 from torchprobe.network import Network, NetworkBatch, kept_inputs, shapes_of
-from torchprobe.outputs import leaves
+from torchprobe.outputs import leaves, listed
 from torchprobe.sample_ids import SampleIds
 from torchprobe.sandbox import Sandbox, unrecorded
 from torchprobe.sensitivity import Origin
@@ -164,7 +164,7 @@ class Stream:
         """A module has returned: take what was selected of its output."""
         if not self.discovering and name not in self.selection.modules:
             return
-        found = list(leaves(output))
+        found = listed(output)
         if self.discovering:
             self.layouts.leave(name, module, _tensors(inputs), found)
         if name in self.selection.modules:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torchprobe.threads import blas_threads
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -28,8 +30,9 @@ def add_product_(matrix: Tensor, rows: Tensor) -> None:
         from scipy.linalg.blas import dsyrk
 
         every = matrix.view(-1, *matrix.shape[-2:]), rows.view(-1, *rows.shape[-2:])
-        for total, part in zip(*(tensor.numpy() for tensor in every), strict=True):
-            dsyrk(1.0, part.T, beta=1.0, c=total.T, overwrite_c=1)  # .T: Fortran's order
+        with blas_threads(matrix.shape[-1]):
+            for total, part in zip(*(tensor.numpy() for tensor in every), strict=True):
+                dsyrk(1.0, part.T, beta=1.0, c=total.T, overwrite_c=1)  # .T: Fortran's order
 
 
 def symmetric(matrix: Tensor) -> Tensor:
