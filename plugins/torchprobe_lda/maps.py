@@ -106,7 +106,7 @@ def draw_mds(
     """
     results = one_grouping(results, grouping)
     names = list(classes) if classes is not None else _confusable(results, reference)
-    chosen = list(layers) if layers else _spread(results.layers)
+    chosen = list(layers) if layers else plotting.spread(results.layers, _MOST_PANELS)
     maps = [_map(results, layer, names, subset, reference, method, seed) for layer in chosen]
     maps = [_turned_map(each, maps[-1].corners) for each in maps]
     colours = _colours(names, None)
@@ -175,11 +175,6 @@ def _middle_and_last(results: LayerResults) -> list[str]:
     layers = list(results.layers)
     inner = layers[1:-1] if len(layers) > 3 else layers  # noqa: PLR2004
     return list(dict.fromkeys([inner[len(inner) // 2], inner[-1]]))
-
-
-def _spread(layers: Sequence[str]) -> list[str]:
-    picked = np.unique(np.linspace(0, len(layers) - 1, _MOST_PANELS).round().astype(int))
-    return list(layers) if len(layers) <= _MOST_PANELS else [layers[place] for place in picked]
 
 
 def _confusable(results: LayerResults, reference: str | None) -> list[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torchprobe import Result
     from torchprobe.results import LayerResults
 
-__all__ = ["cluster_colours", "draw_clusters", "shown_name", "spread"]
+__all__ = ["cluster_colours", "draw_clusters", "shown_name"]
 
 _MATRIX, _TREE, _GAP, _NAMES = 3.0, 0.8, 0.04, 0.62  # inches
 _HEAD, _FOOT, _BETWEEN = 0.55, 0.42, 0.3  # inches: above and below a matrix, between two
@@ -68,16 +68,6 @@ def draw_clusters(
             if result is not None:
                 _draw(_Panel.on(sheet, *place), result, most if shared_scale else None)
     return sheet
-
-
-def spread(layers: Sequence[str], most: int = _MOST) -> list[str]:
-    """All layers, or some from the first to the last in even steps.
-
-    >>> spread(["a", "b", "c", "d", "e"], most=3)
-    ['a', 'c', 'e']
-    """
-    picked = np.unique(np.linspace(0, len(layers) - 1, most).round().astype(int))
-    return list(layers) if len(layers) <= most else [layers[place] for place in picked]
 
 
 def cluster_colours(cluster: NDArray[np.intp]) -> list[str]:
@@ -139,7 +129,7 @@ def _sheet(rows: int, columns: int) -> tuple[Figure, list[list[tuple[float, floa
 
 def _chosen(results: LayerResults, layers: str | Sequence[str] | None) -> list[str]:
     if layers is None:
-        return spread(results.layers)
+        return plotting.spread(results.layers, _MOST)
     names = [layers] if isinstance(layers, str) else list(layers)
     for name in names:
         results[name, results.groupings[0]]  # a typo is told here

@@ -144,9 +144,7 @@ def draw_losses(results: LayerResults, method: str = "autoencoder") -> Figure:
 def _layers(results: LayerResults, asked: str | Iterable[str] | None) -> list[Result]:
     if asked is not None:
         return [results[name] for name in ([asked] if isinstance(asked, str) else asked)]
-    every = list(results.values())
-    chosen = np.unique(np.linspace(0, len(every) - 1, _MOST_LAYERS).round().astype(int))
-    return every if len(every) <= _MOST_LAYERS else [every[place] for place in chosen]
+    return plotting.spread(results.values(), _MOST_LAYERS)
 
 
 def _methods(results: Sequence[Result], asked: str | Iterable[str] | None) -> list[str]:

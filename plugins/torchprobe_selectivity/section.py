@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from torchprobe.plotting import plot
+from torchprobe.plotting import plot, spread
 from torchprobe.report import Figure, Section, number_table
 
 if TYPE_CHECKING:
@@ -69,8 +67,8 @@ def _clustergrams(results: LayerResults) -> tuple[list[Figure], list[Figure]]:
     shown: list[Figure] = []
     folded: list[Figure] = []
     for name in results.groupings:
-        each = _spread(list(results.grouping(name).values()), _MOST)
-        first = _spread(each, _SHOWN)
+        each = spread(results.grouping(name).values(), _MOST)
+        first = spread(each, _SHOWN)
         for result in first:  # how to read them need be said but once
             shown.append(_clustergram(result, "" if shown else _READING))
         folded += [_clustergram(result) for result in each if result not in first]
@@ -79,12 +77,6 @@ def _clustergrams(results: LayerResults) -> tuple[list[Figure], list[Figure]]:
 
 def _clustergram(result: Result, reading: str = "") -> Figure:
     return Figure(plot(result, view="clustergram"), _caption(result) + reading)
-
-
-def _spread(each: list[Result], most: int) -> list[Result]:
-    """All, or so many from the first to the last in even steps."""
-    picked = np.unique(np.linspace(0, len(each) - 1, most).round().astype(int))
-    return each if len(each) <= most else [each[place] for place in picked]
 
 
 def _caption(result: Result) -> str:

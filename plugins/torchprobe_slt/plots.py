@@ -59,10 +59,7 @@ def _layers(results: LayerResults, kind: str) -> dict[str, Result]:
         for result in results.values()
         if f"{kind}_auc" in result.fields and _says(result[f"{kind}_auc"].values)
     }
-    places = np.unique(np.linspace(0, len(found) - 1, _MOST_LAYERS).round().astype(int))
-    names = list(found)
-    kept = names if len(names) <= _MOST_LAYERS else [names[at] for at in places]
-    return {name: found[name] for name in kept}
+    return {name: found[name] for name in plotting.spread(found, _MOST_LAYERS)}
 
 
 def _says(areas: np.ndarray) -> bool:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from torchprobe.plotting import plot
+from torchprobe.plotting import plot, spread
 from torchprobe.report import Figure, Section, number_table
 
 if TYPE_CHECKING:
@@ -69,8 +67,8 @@ def _maps(results: LayerResults) -> tuple[list[Figure], list[Figure]]:
     shown: list[Figure] = []
     folded: list[Figure] = []
     for name in results.groupings:
-        each = _spread(list(results.grouping(name).values()), _MOST)
-        ends = _spread(each, _SHOWN)
+        each = spread(results.grouping(name).values(), _MOST)
+        ends = spread(each, _SHOWN)
         for result in ends:  # how to read them need be said but once
             shown.append(_map(result, "" if shown else _READING))
         folded += [_map(result) for result in each if result not in ends]
@@ -80,12 +78,6 @@ def _maps(results: LayerResults) -> tuple[list[Figure], list[Figure]]:
 def _map(result: Result, reading: str = "") -> Figure:
     # cell by cell: interpolated maps of forty classes are files of megabytes
     return Figure(plot(result, view="maps", kind="smoothed"), _caption(result) + reading)
-
-
-def _spread(each: list[Result], most: int) -> list[Result]:
-    """All, or so many from the first to the last in even steps."""
-    picked = np.unique(np.linspace(0, len(each) - 1, most).round().astype(int))
-    return each if len(each) <= most else [each[place] for place in picked]
 
 
 def _caption(result: Result) -> str:

@@ -167,3 +167,8 @@ def test_categories_keep_their_colours_in_order():
 def test_56_things_look_different():
     assert len(set(plotting.marks(56))) == 56
     assert len(plotting.marks(100)) == 100
+
+
+def test_of_many_items_some_are_taken_from_the_first_to_the_last():
+    assert plotting.spread("abcdefgh", 3) == ["a", "e", "h"]
+    assert plotting.spread(range(3), 3) == [0, 1, 2]

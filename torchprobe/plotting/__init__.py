@@ -14,6 +14,7 @@ from torchprobe.plotting.lines import by_layer, by_layer_panels
 from torchprobe.plotting.quantities import compare, quantity
 from torchprobe.plotting.saving import png, save, svg
 from torchprobe.plotting.spectra import depth_colours, spectra
+from torchprobe.plotting.spread import spread
 from torchprobe.plotting.style import (
     category_colours,
     colour_map,
@@ -50,6 +51,7 @@ __all__ = [
     "quantity",
     "save",
     "spectra",
+    "spread",
     "styled",
     "svg",
     "views",

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from torchprobe_nap.matrices import draw_clusters, spread
+from torchprobe_nap.matrices import draw_clusters
 from torchprobe_nap.section import describe
 
 from torchprobe import plotting
@@ -80,7 +80,6 @@ def test_layers_and_groupings_can_be_chosen(results):
     assert len(matrices(draw_clusters(layers, ["b"]))) == 2
     with pytest.raises(LayerNotFoundError, match="conv9"):
         draw_clusters(layers, "conv9")
-    assert spread(list("abcdefgh"), 3) == ["a", "e", "h"]
 
 
 def test_one_group_is_drawn_too(results):
