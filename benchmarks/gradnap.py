@@ -59,7 +59,7 @@ def against_autograd() -> Comparison:
             with probe.batch(labels=y):
                 model(x.clone().requires_grad_())
 
-        base, ours = overhead(plain, probed, repeats=5)
+        base, ours = overhead(plain, probed, repeats=21)
     return Comparison("GradNAP pass", ours, base, "forward + autograd.grad", "s", SETUP)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -39,7 +38,11 @@ class Comparison:
 
 
 def seconds(*works: Work, repeats: int = 9, warm: int = 2) -> list[float]:
-    """The median time of each work, taken in turns so that a busy machine harms all alike."""
+    """The fastest of several runs of each work, taken in turns.
+
+    Whatever else a machine does only ever slows a run down, and it slows down what waits for memory
+    more than what computes: medians would tell more of the neighbours than of the works.
+    """
     for work in works:
         for _ in range(warm):
             work()
@@ -49,20 +52,15 @@ def seconds(*works: Work, repeats: int = 9, warm: int = 2) -> list[float]:
             start = time.perf_counter()
             work()
             taken.append(time.perf_counter() - start)
-    return [statistics.median(taken) for taken in times]
+    return [min(taken) for taken in times]
 
 
-def overhead(plain: Work, extra: Work, repeats: int = 21) -> tuple[float, float]:
-    """Median seconds of ``plain`` and that times the median ratio of ``extra`` beside it.
-
-    For differences of a few per cent: each pair runs back to back, and the ratio is taken pair by
-    pair, so that a slow second in the machine's life does not decide.
-    """
+def overhead(plain: Work, extra: Work, repeats: int = 41) -> tuple[float, float]:
+    """`seconds` of two works for differences of a few per cent: in pairs, each first in turn."""
     for work in (plain, extra, plain, extra):
         work()
     pairs = [_pair(plain, extra, flip=bool(i % 2)) for i in range(repeats)]
-    base = statistics.median(one for one, _ in pairs)
-    return base, base * statistics.median(two / one for one, two in pairs)
+    return min(one for one, _ in pairs), min(two for _, two in pairs)
 
 
 def _pair(plain: Work, extra: Work, *, flip: bool) -> tuple[float, float]:

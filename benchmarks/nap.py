@@ -104,7 +104,7 @@ def against_feeding_windows() -> Comparison:
                 with fed.batch(said):
                     model(part)
 
-    taken = seconds(one_pass, feeding, repeats=3, warm=1)
+    taken = seconds(one_pass, feeding, repeats=7, warm=1)
     setup = f"{len(every)} windows of {FIELD} frames, 10 layers of 250 channels, batches of 32"
     return Comparison("all windows in one pass", *taken, "feeding each window", "s", setup)
 

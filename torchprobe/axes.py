@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from torchprobe.errors import LayoutError
@@ -71,6 +72,10 @@ class Axes:
         """The names that are neither sample nor channel, in order."""
         return tuple(name for name in self.names if name not in ("sample", "channel"))
 
+    @cached_property
+    def _is_canonical(self) -> bool:
+        return self.names[:2] == ("sample", "channel")
+
     @property
     def canonical_names(self) -> tuple[str, ...]:
         """The order in which `canonical` puts the axes: sample, channel, positions."""
@@ -94,7 +99,7 @@ class Axes:
 
     def canonical(self, values: Tensor) -> Tensor:
         """A view of ``values`` as [sample, channel, *positions]; one sample where none is named."""
-        if self.names[:2] == ("sample", "channel"):
+        if self._is_canonical:
             return values
         if "sample" not in self.names:
             return Axes(("sample", *self.names)).canonical(values.unsqueeze(0))

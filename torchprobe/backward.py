@@ -94,8 +94,8 @@ class Backward:
             current.skipped.append((item.name + item.path, _FURTHER))
             return
         if current.factor is None:  # now: a GradScaler's scale changes with the optimizer's step
-            ids = current.labels.ids
-            current.factor = self.loss.factor(0 if ids is None else len(ids), current.labels)
+            n_samples = current.labels.n_ids or 0
+            current.factor = self.loss.factor(n_samples, current.labels)
         item.gradient = item.origin.gradient(gradient).clone()
 
     def drop(self, current: Pass) -> None:

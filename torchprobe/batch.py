@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from torchprobe.accumulators.rows import positions_first
 from torchprobe.errors import LabelError, NonFiniteError, SettingError
 
 if TYPE_CHECKING:
@@ -53,10 +54,11 @@ class _Values:
     @cached_property
     def _rows(self) -> tuple[Tensor, Tensor | None]:
         """Float64 rows without padding and non-finite ones, and which of the kept are finite."""
+        sound = self.nonfinite == "propagate" or _surely_finite(self.canonical)
         rows = _float64_rows(self.canonical)
         if self.kept is not None:
             rows = rows.index_select(0, self.kept.to(rows.device))
-        if self.nonfinite == "propagate" or bool(torch.isfinite(rows.sum())):
+        if sound or bool(torch.isfinite(rows.sum())):
             return rows, None
         finite = torch.isfinite(rows.sum(1))
         self.n_nonfinite = int((~finite).sum())
@@ -131,12 +133,21 @@ def _center(maps: Tensor, valid: Tensor) -> Tensor:
     return maps.gather(2, at[:, None, None].expand(-1, maps.shape[1], 1)).squeeze(2)
 
 
+def _surely_finite(values: Tensor) -> bool:
+    """Whether values hold neither NaN nor infinity; False where their sum is too large to tell.
+
+    Asked of the values as they are, before they are made twice as large.
+    """
+    exact = torch.promote_types(values.dtype, torch.float32)
+    return bool(torch.isfinite(values.sum(dtype=exact)))
+
+
 def _float64_rows(canonical: Tensor) -> Tensor:
     """[sample, channel, *positions] → float64 [row, channel] in one copy."""
-    device = torch.device("cpu") if canonical.device.type == "mps" else canonical.device
-    last = canonical.movedim(1, -1)  # [sample, *positions, channel]
-    rows = torch.empty(last.shape, dtype=torch.float64, device=device)
-    return rows.copy_(last).view(-1, canonical.shape[1])
+    values = canonical.cpu() if canonical.device.type == "mps" else canonical
+    if values.ndim == 2:  # noqa: PLR2004 - no positions
+        return values.to(torch.float64, copy=True)
+    return positions_first(values.flatten(2)).flatten(0, 1)
 
 
 class LayerBatch:
@@ -156,8 +167,8 @@ class LayerBatch:
         nonfinite: str = "ignore",
         gradients: Tensor | None = None,
     ) -> None:
-        canonical = layer.axes.canonical(values.detach())
-        self._values = _Values(layer, canonical, labels, nonfinite)
+        values = values.detach() if values.requires_grad else values
+        self._values = _Values(layer, layer.axes.canonical(values), labels, nonfinite)
         if gradients is not None:
             self._values.gradients = layer.axes.canonical(gradients.detach())
         self.split = split
@@ -276,8 +287,10 @@ class LayerBatch:
     @property
     def n_rows(self) -> int:
         """How many rows count, finite or not."""
-        kept = self._values.kept
-        return math.prod(self._values.shape) if kept is None else len(kept)
+        values = self._values
+        if values.labels.whole or (kept := values.kept) is None:
+            return math.prod(values.shape)
+        return len(kept)
 
     def check_labels(self) -> None:
         """Raise `LabelError` unless the labels of `grouping` fit this layer."""

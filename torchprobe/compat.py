@@ -25,16 +25,20 @@ __all__ = [
     "version_of",
 ]
 
+is_compiling = torch.compiler.is_compiling
+"""Whether Dynamo or export is tracing; must be asked before anything else it cannot trace."""
+
+# What every hook asks is looked up once: a matrix product empties the cache of all torch knows.
+_graph_task = torch._C._current_graph_task_id  # noqa: SLF001
+_tracing_state = torch._C._get_tracing_state  # noqa: SLF001
+_transform_level = torch._C._functorch.maybe_current_level  # noqa: SLF001
+_cuda_initialized = torch.cuda.is_initialized
+
 _COMPOSITE = "CompositeImplicitAutograd"
 _MODES = torch._C.DispatchKeySet(torch._C.DispatchKey.Python).add(  # noqa: SLF001
     torch._C.DispatchKey.PythonTLSSnapshot  # noqa: SLF001
 )
 _CALL_IMPL = nn.Module._call_impl.__code__  # noqa: SLF001
-
-
-def is_compiling() -> bool:
-    """Whether Dynamo or export is tracing; must be asked before anything else it cannot trace."""
-    return torch.compiler.is_compiling()
 
 
 def default_store(prefix: str) -> Any:
@@ -46,7 +50,7 @@ def default_store(prefix: str) -> Any:
 
 def backward_running() -> bool:
     """Whether autograd is at work in this thread, so that a forward now is a recomputation."""
-    return torch._C._current_graph_task_id() != -1  # noqa: SLF001
+    return _graph_task() != -1
 
 
 def run_operation(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -65,11 +69,11 @@ def run_operation(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 def unsafe_context() -> str:
     """Why values in this context must not be recorded ("" where they may)."""
-    if torch._C._get_tracing_state() is not None:  # noqa: SLF001
+    if _tracing_state() is not None:
         return "torch.jit.trace"
-    if torch._C._functorch.maybe_current_level() is not None:  # noqa: SLF001
+    if _transform_level() is not None:  # type: ignore[no-untyped-call]
         return "torch.func transform"
-    if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+    if _cuda_initialized() and torch.cuda.is_current_stream_capturing():
         return "CUDA graph capture"
     return ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Coverage", "Seen"]
 
 
-@dataclass
+@dataclass(slots=True)
 class Seen:
     """What one layer delivered."""
 
@@ -157,7 +157,7 @@ class Coverage:
         return {
             "expected": list(self.expected),
             "seen": {
-                layer: {split: vars(seen).copy() for split, seen in splits.items()}
+                layer: {split: asdict(seen) for split, seen in splits.items()}
                 for layer, splits in self.seen.items()
             },
             "skipped": {name: dict(reasons) for name, reasons in self.skipped.items()},

@@ -104,11 +104,13 @@ class Forks:
             LabelError: an analyzer needs labels and there are none.
             MemoryBudgetError: a new fork would need more state than is allowed.
         """
-        heard = (type(layer), layer.name, *phase, *labels.labels)
-        if heard not in self._heard:
+        heard = (layer.name, type(layer), phase, *labels.labels)
+        found = self._heard.get(heard)
+        if found is None:
             keys = [] if self._postponed(layer, labels) else self._keys(phase, layer, labels)
-            self._heard[heard] = [(key, self._fork(key, layer, labels)) for key in keys]
-        return self._heard[heard]
+            found = [(key, self._fork(key, layer, labels)) for key in keys]
+            self._heard[heard] = found
+        return found
 
     def _keys(self, phase: Phase, layer: Layer | Network, labels: Labels) -> Iterator[Key]:
         if not self.turns.has(layer.name):

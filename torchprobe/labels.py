@@ -215,7 +215,23 @@ class Labels:
                 self.add(grouping, values)
         self.lengths = None if lengths is None else _counts(lengths)
         self.mask = None if mask is None else _mask(mask)
-        self.ids = None if ids is None else _counts(ids, "ids")
+        self._ids: Tensor | range | None = None if ids is None else _counts(ids, "ids")
+
+    @property
+    def ids(self) -> Tensor | None:
+        """A number for each sample, int64 [sample]; None where nobody gave any."""
+        if isinstance(self._ids, range):  # only now: few analyzers ask, and every hook would pay
+            self._ids = torch.arange(self._ids.start, self._ids.stop, self._ids.step)
+        return self._ids
+
+    @ids.setter
+    def ids(self, ids: Tensor | range | None) -> None:
+        self._ids = ids
+
+    @property
+    def n_ids(self) -> int | None:
+        """How many samples have a number; None where none has one."""
+        return None if self._ids is None else len(self._ids)
 
     def add(self, grouping: str, values: object) -> None:
         """Add a grouping, e.g. one computed from the model's outputs."""
@@ -227,7 +243,7 @@ class Labels:
         """The same for samples ``start`` to ``stop`` only."""
         part = Labels(names=self.names)
         part.labels = {name: values[start:stop] for name, values in self.labels.items()}
-        for name in ("lengths", "mask", "ids"):
+        for name in ("lengths", "mask", "_ids"):
             values = getattr(self, name)
             setattr(part, name, None if values is None else values[start:stop])
         part.matching, part._own_lengths = self.matching, self._own_lengths
@@ -246,6 +262,11 @@ class Labels:
         return next((len(values) for values in said if values is not None), None)
 
     @property
+    def whole(self) -> bool:
+        """Whether every position of every sample counts."""
+        return self.mask is None and self.lengths is None
+
+    @property
     def positional(self) -> bool:
         """Whether anything is said of positions, so that layers' positions matter."""
         by_position = any(values.ndim > 1 for values in self.labels.values())
@@ -253,7 +274,7 @@ class Labels:
 
     def valid(self, shape: tuple[int, ...], layer: str) -> Tensor | None:
         """Which positions count, bool [sample, *positions], or None where all do."""
-        if self.mask is None and self.lengths is None:
+        if self.whole:
             return None
         mask = torch.ones(shape, dtype=torch.bool)
         if self.lengths is not None:
@@ -265,7 +286,7 @@ class Labels:
 
     def keep(self, shape: tuple[int, ...], layer: str) -> Tensor | None:
         """Indices of the rows that count among [sample, *positions] flattened, None for all."""
-        if self.mask is None and self.lengths is None:
+        if self.whole:
             return None  # almost always, and in every hook
         key = self._key(shape, layer, self.mask)
         if key not in self._keep:

@@ -10,7 +10,7 @@ import torch
 from torchprobe import state
 from torchprobe.coverage import Coverage
 from torchprobe.errors import MergeError
-from torchprobe.sandbox import Sandbox
+from torchprobe.sandbox import CPU, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from torchprobe.stream import Stream
 
 __all__ = ["Merged", "hand_over", "merged", "take_over"]
-
-_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +73,7 @@ def merged(
                     f"{heads[0]['torchprobe']}; install the same version everywhere"
                 )
         phase, phases = _agreed(heads)
-        with Sandbox(_CPU):
+        with Sandbox(CPU):
             state.meet(stream, by_name, model, known)
         new = {key for key in stream.forks.forks if key not in known}
         return Merged(stream, phase, phases, new)
@@ -84,7 +82,7 @@ def merged(
     for rank, head in enumerate(heads):
         source = mine if rank == team.rank else head
         arrived = iter(team.broadcast(state.tensors_of(source), rank))
-        with Sandbox(_CPU):
+        with Sandbox(CPU):
             state.fill(stream, state.with_tensors(head, arrived))
     return found
 

@@ -13,8 +13,9 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeGuard
 
-__all__ = ["Leaf", "leaves", "listed"]
+__all__ = ["Leaf", "leaves", "listed", "plain"]
 
 _DEEPEST = 32
 
@@ -72,12 +73,15 @@ def leaves(output: object, path: str = "", depth: int = 0) -> Iterator[Leaf]:
 
 def listed(output: object) -> list[Leaf]:
     """`leaves` as a list, without detours for the plain tensor that almost every module returns."""
-    if type(output) is Tensor and _plain(output):
-        return [Leaf("", output)]
-    return list(leaves(output))
+    return [Leaf("", output)] if plain(output) else list(leaves(output))
 
 
-def _plain(tensor: Tensor) -> bool:
+def plain(output: object) -> TypeGuard[Tensor]:
+    """Whether this is one dense tensor of activations, as almost every module returns."""
+    return type(output) is Tensor and _dense(output)
+
+
+def _dense(tensor: Tensor) -> bool:
     strided = tensor.layout == torch.strided and not tensor.is_nested
     return strided and tensor.ndim > 0 and tensor.is_floating_point()
 
@@ -109,7 +113,7 @@ def _nested(nested: Tensor, path: str) -> Leaf:
 
 
 def _tensor(tensor: Tensor, path: str) -> Iterator[Leaf]:
-    if _plain(tensor):
+    if _dense(tensor):
         yield Leaf(path, tensor)  # almost always
     elif tensor.is_nested:
         yield _nested(tensor, path)

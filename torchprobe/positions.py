@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import torch
@@ -179,15 +180,8 @@ class Map:
                 f"{self}; take whole maps, or state them: "
                 "Probe(positions={'layer': tp.positions.Map(stride, offset, field)})"
             )
-        first, last = other.spans(torch.arange(n))
-        period = len(self.phases) or 1
-        step = 1 / (self._stride * period)
-        starts, ends = [], []
-        for phase, (begin, end) in enumerate(zip(*self.spans(torch.arange(period)), strict=True)):
-            start, stop = _ceil(step, 0, first - begin), _floor(step, 0, last - end)
-            starts.append((start * period + phase).masked_fill(start > stop, BEYOND))
-            ends.append((stop * period + phase).masked_fill(start > stop, -BEYOND))
-        return torch.stack(starts).amin(0), torch.stack(ends).amax(0)
+        first, last = _inside(self, other, n)
+        return first.clone(), last.clone()
 
     @property
     def _stride(self) -> Fraction:
@@ -336,6 +330,20 @@ def _fraction(name: str, number: Number) -> Fraction:
         return Fraction(number)
     except (TypeError, ValueError, OverflowError) as error:
         raise SettingError(f"{name}={number!r} is no number; give e.g. 2, 0.5 or '1/3'") from error
+
+
+@lru_cache(maxsize=512)
+def _inside(layer: Map, other: Map, n: int) -> tuple[Tensor, Tensor]:
+    """`Map.inside`, worked out once: each utterance asks it of each layer."""
+    first, last = other.spans(torch.arange(n))
+    period = len(layer.phases) or 1
+    step = 1 / (layer._stride * period)  # noqa: SLF001
+    starts, ends = [], []
+    for phase, (begin, end) in enumerate(zip(*layer.spans(torch.arange(period)), strict=True)):
+        start, stop = _ceil(step, 0, first - begin), _floor(step, 0, last - end)
+        starts.append((start * period + phase).masked_fill(start > stop, BEYOND))
+        ends.append((stop * period + phase).masked_fill(start > stop, -BEYOND))
+    return torch.stack(starts).amin(0), torch.stack(ends).amax(0)
 
 
 def _floor(stride: Fraction, offset: Fraction | int, positions: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ from torchprobe.options import Options
 from torchprobe.plugins import plugins
 from torchprobe.receptive_fields import Book
 from torchprobe.sample_ids import SampleIds
-from torchprobe.sandbox import Sandbox, all_generators_kept
+from torchprobe.sandbox import CPU, Sandbox, all_generators_kept
 from torchprobe.selection import Selector, select
 from torchprobe.sensitivity import differentiable
 from torchprobe.state import SCHEMA
@@ -414,7 +414,7 @@ class Probe:
         self, stream: Stream, phase: tuple[str, int], only: Container[Key] | None = None
     ) -> None:
         """Tell the analyzers of a stream that a pass is complete; maybe some of them only."""
-        with Sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
+        with Sandbox(CPU), all_generators_kept(CPU):
             stream.forks.end_phase(phase, only)
 
     def _merged(self, team: Team) -> Merged:
@@ -683,7 +683,7 @@ class Probe:
                 f"this is process {team.rank} of {team.size}; save with state_dict(merged=True)"
             )
         here = {**saved, "layers": [state.placed(each, self._devices) for each in saved["layers"]]}
-        with Sandbox(torch.device("cpu")):
+        with Sandbox(CPU):
             state.meet(stream, {"the saved state": here}, self._modules[root_name(self.model)])
             state.fill(stream, here)
         stream.ids = SampleIds.from_state(saved["ids"])
@@ -764,7 +764,7 @@ class Probe:
         if stream.discovering and not stream.layers:
             raise EmptyStateError(_told_nothing(stream.coverage))
         self._end_phase(stream, phase)
-        with Sandbox(torch.device("cpu")), all_generators_kept(torch.device("cpu")):
+        with Sandbox(CPU), all_generators_kept(CPU):
             alone = not self._finished and not self._stream.forks.turns.later
             return compute(stream, dict.fromkeys([*phases, phase]), alone=alone, team=team)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-import torch
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,10 +22,10 @@ class SampleIds:
 
     Example:
         >>> ids = SampleIds()
-        >>> ids.next("fit", 0, 3).tolist()
+        >>> list(ids.next("fit", 0, 3))
         [0, 1, 2]
         >>> ids.count("fit", 0, 3)
-        >>> ids.next("fit", 0, 2).tolist(), ids.next("fit", 1, 2).tolist()
+        >>> list(ids.next("fit", 0, 2)), list(ids.next("fit", 1, 2))
         ([3, 4], [0, 1])
     """
 
@@ -40,11 +38,10 @@ class SampleIds:
         """The first number of a split; splits have theirs in the order in which they come."""
         return self._splits.setdefault(split, len(self._splits) * _SPLIT)
 
-    def next(self, split: str, number: int, samples: int) -> torch.Tensor:
-        """Ids of the next samples in a pass over a split: int64 [sample]."""
-        seen = self._seen.get((split, number), 0)
-        places = torch.arange(seen, seen + samples) * self.size + self.rank
-        return self.enter(split) + places
+    def next(self, split: str, number: int, samples: int) -> range:
+        """Ids of the next samples in a pass over a split."""
+        first = self.enter(split) + self._seen.get((split, number), 0) * self.size + self.rank
+        return range(first, first + samples * self.size, self.size)
 
     def seek(self, split: str, number: int, place: int) -> None:
         """The next sample is the one at this place of the split, whoever sees those before it."""

@@ -12,7 +12,16 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Sandbox", "all_generators_kept", "recording", "unrecorded"]
+__all__ = ["CPU", "Sandbox", "all_generators_kept", "recording", "unrecorded"]
+
+
+CPU = torch.device("cpu")
+
+# Looked up once, for a sandbox is entered in every hook, when the cache has forgotten all of torch.
+_generator = torch.default_generator
+_in_inference_mode = torch.is_inference_mode_enabled
+_under_autocast = torch.is_autocast_enabled
+_with_gradients = torch.is_grad_enabled
 
 
 class Sandbox:
@@ -28,26 +37,23 @@ class Sandbox:
         False
     """
 
-    __slots__ = ("_cpu", "_cuda", "_grad", "_modes", "device")
+    __slots__ = ("_cpu", "_cuda", "_modes", "device")
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
     def __enter__(self) -> None:
-        device = self.device
-        self._cpu = torch.default_generator.get_state()
-        self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-        self._grad = torch.is_grad_enabled()
-        self._modes = _modes_to_leave(device.type)
+        kind = "cpu" if self.device is CPU else self.device.type
+        self._cpu = _generator.get_state()
+        self._cuda = torch.cuda.get_rng_state(self.device) if kind == "cuda" else None
+        self._modes = _modes_to_leave(kind)
         for mode in self._modes:
             mode.__enter__()
-        torch.set_grad_enabled(False)
 
     def __exit__(self, *error: object) -> None:
         for mode in reversed(self._modes):
             mode.__exit__(*error)
-        torch.set_grad_enabled(self._grad)
-        torch.default_generator.set_state(self._cpu)
+        _generator.set_state(self._cpu)
         if self._cuda is not None:
             torch.cuda.set_rng_state(self._cuda, self.device)
 
@@ -55,12 +61,14 @@ class Sandbox:
 def _modes_to_leave(kind: str) -> list[Any]:
     """Contexts that switch off what is on and must not be."""
     modes: list[Any] = []
-    if torch.is_inference_mode_enabled():
+    if _in_inference_mode():
         modes.append(torch.inference_mode(mode=False))
-    if torch.is_autocast_enabled("cpu"):
+    if _under_autocast("cpu"):
         modes.append(torch.autocast("cpu", enabled=False))
-    if kind not in ("cpu", "meta") and torch.is_autocast_enabled(kind):
+    if kind not in ("cpu", "meta") and _under_autocast(kind):
         modes.append(torch.autocast(kind, enabled=False))
+    if modes or _with_gradients():  # leaving inference mode switches them on
+        modes.append(torch.no_grad())
     return modes
 
 

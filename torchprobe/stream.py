@@ -14,7 +14,7 @@ from torchprobe import compat
 from torchprobe.axes import Axes
 from torchprobe.backward import NEVER, Backward, never_came
 from torchprobe.batch import LayerBatch
-from torchprobe.coverage import Coverage, Seen
+from torchprobe.coverage import Coverage
 from torchprobe.errors import IncompleteWarning, LabelError, LayerNotFoundError, LayoutError
 from torchprobe.forks import Forks
 from torchprobe.groupings import OfLayer
@@ -22,15 +22,15 @@ from torchprobe.labels import ClassNames, Labels
 from torchprobe.layer import Layer
 from torchprobe.naming import class_name
 from torchprobe.network import Network, NetworkBatch, kept_inputs, shapes_of
-from torchprobe.outputs import leaves, listed
+from torchprobe.outputs import leaves, listed, plain
 from torchprobe.sample_ids import SampleIds
-from torchprobe.sandbox import Sandbox, unrecorded
+from torchprobe.sandbox import CPU, Sandbox, unrecorded
 from torchprobe.sensitivity import Origin
 from torchprobe.training_loss import TrainingLoss
 from torchprobe.waiting import Pass, Waiting, differentiate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from torch import Tensor, nn
 
@@ -70,6 +70,8 @@ class Stream:
         self.root, self.input = names
         self.computed, self.options = dict(computed), options
         self.layers: dict[str, Layer] = {}
+        self._direct: dict[str, Layer] = {}
+        """Modules whose only output, in their first call, is a layer and needs no more looking."""
         self.coverage = Coverage(expected=tuple(selection.modules))
         self.forks = Forks(analyzers, options, self.coverage)
         self.number = 0
@@ -164,17 +166,25 @@ class Stream:
         """A module has returned: take what was selected of its output."""
         if not self.discovering and name not in self.selection.modules:
             return
+        direct = self._direct.get(name)
+        if direct is not None and index == 0 and plain(output) and output.shape == direct.shape:
+            current: Pass = call.data
+            if not (current.waits or output.is_meta):
+                self._number(current.labels, current, direct, output)
+                self._hand_over(current, direct, name, output, None, current.labels)
+                return
         found = listed(output)
         if self.discovering:
             self.layouts.leave(name, module, _tensors(inputs), found)
-        if name in self.selection.modules:
-            if not found:
-                call.data.skipped.append((name, "returned no tensor"))
-            primary = not self.lenient
-            for leaf in found:
-                if self.selection.wants(name, leaf.path, index):
-                    self._take(call.data, Waiting(name, leaf.path, index, module, leaf, primary))
-                primary = primary and leaf.tensor is None
+        if name not in self.selection.modules:
+            return
+        if not found:
+            call.data.skipped.append((name, "returned no tensor"))
+        primary = not self.lenient
+        for leaf in found:
+            if self.selection.wants(name, leaf.path, index):
+                self._take(call.data, Waiting(name, leaf.path, index, module, leaf, primary))
+            primary = primary and leaf.tensor is None
 
     def recomputed(self, name: str, module: nn.Module, output: Any) -> None:  # noqa: ARG002
         """Values of a recomputation were counted in the first pass; gradients may be found here."""
@@ -266,27 +276,46 @@ class Stream:
         tensor = item.leaf.tensor
         assert tensor is not None
         layer = self._layer(item)
-        seen = current.seen.setdefault(layer.name, Seen(item.name))
-        seen.calls += 1
         if item.note:
             current.skipped.append((layer.name, item.note))
-        with Sandbox(tensor.device), current.transaction:
-            labels = self._labels(current, item, layer)
-            for part, gradients, part_labels in _parts(tensor, item.gradient, layer, labels):
+        labels = self._labels(current, item, layer)
+        if item.primary and not item.path and not item.call and item.leaf.source is None:
+            self._direct[item.name] = self.layers[layer.name]
+        self._hand_over(
+            current, layer, item.name, tensor, item.gradient, labels, primary=item.primary
+        )
+
+    def _hand_over(
+        self,
+        current: Pass,
+        layer: Layer,
+        module: str,
+        tensor: Tensor,
+        gradient: Tensor | None,
+        labels: Labels,
+        *,
+        primary: bool = True,
+    ) -> None:
+        """Give the values of a layer to the analyzers' forks, and count them."""
+        seen = current.seen_of(layer.name, module)
+        seen.calls += 1
+        split, number = current.phase
+        with Sandbox(CPU if tensor.is_cpu else tensor.device), current.transaction:
+            for part, gradients, said in _parts(tensor, gradient, layer, labels):
                 batch = LayerBatch(
                     layer,
                     part,
-                    part_labels,
-                    gradients=gradients,
-                    split=current.phase[0],
-                    number=current.phase[1],
+                    said,
+                    split=split,
+                    number=number,
                     nonfinite=self.options.nonfinite,
+                    gradients=gradients,
                 )
-                if not item.primary and (misfit := _misfit(batch)):
+                if not primary and (misfit := _misfit(batch)):
                     current.skipped.append((layer.name, misfit))
                     self.forks.leave_out(layer.name)
                     continue
-                self._update_all(current, batch, primary=item.primary)
+                self._update_all(current, batch, primary=primary)
                 seen.samples += batch.values.shape[0]
                 seen.rows += batch.n_rows
                 seen.nonfinite += batch.n_nonfinite
@@ -361,6 +390,8 @@ class Stream:
         if name not in self.layers:
             self.layers[name] = self._new_layer(name, item, shape)
         layer = self.layers[name]
+        if shape == layer.shape:
+            return layer  # almost always
         if len(shape) != layer.axes.ndim:
             layer = self._new_layer(name, item, shape)
         width = layer.axes.size(shape, "channel")
@@ -383,17 +414,23 @@ class Stream:
 
     def _labels(self, current: Pass, item: Waiting, layer: Layer) -> Labels:
         labels, tensor = current.labels, item.leaf.tensor
-        if labels.ids is None and tensor is not None:
-            n = layer.axes.size(tensor.shape, "sample") if "sample" in layer.axes.names else 1
-            told = labels.samples  # a table of positions that comes first is no sample
-            labels.ids = self.ids.next(*current.phase, n if told is None else told)
+        assert tensor is not None
+        self._number(labels, current, layer, tensor)
         return labels if item.leaf.lengths is None else labels.with_lengths(item.leaf.lengths)
+
+    def _number(self, labels: Labels, current: Pass, layer: Layer, tensor: Tensor) -> None:
+        """Number the samples of a batch that came without numbers, by what is seen of it first."""
+        if labels.n_ids is not None:
+            return
+        n = layer.axes.size(tensor.shape, "sample") if "sample" in layer.axes.names else 1
+        told = labels.samples  # a table of positions that comes first is no sample
+        labels.ids = self.ids.next(*current.phase, n if told is None else told)
 
     # -- the end of a call
 
     def _compute_groupings(self, current: Pass, output: Any) -> None:
         for name, compute in self.computed.items():
-            with Sandbox(torch.device("cpu")):
+            with Sandbox(CPU):
                 seen = output
                 if isinstance(compute, OfLayer):
                     seen = self._delivered(current, compute.layer)
@@ -413,7 +450,7 @@ class Stream:
 
     def _end_discovery(self, current: Pass) -> None:
         """All axes are known now: make every fork, so that refusals come before any data."""
-        with self._lock, Sandbox(torch.device("cpu")):
+        with self._lock, Sandbox(CPU):
             try:
                 self._leave_out_unknown(current)
                 self._place_layers(current)
@@ -473,15 +510,15 @@ class Stream:
     def _commit(self, current: Pass) -> None:
         with self._lock:
             if current.transaction.pending:
-                with Sandbox(torch.device("cpu")):
+                with Sandbox(CPU):
                     current.transaction.commit()
             for layer, seen in current.seen.items():
                 self.coverage.count(layer, seen, *current.phase)
             for layer, reason in current.skipped:
                 self.coverage.skip(layer, reason)
             self.coverage.forwards += 1
-            if current.labels.ids is not None:
-                self.ids.count(*current.phase, len(current.labels.ids))
+            if current.labels.n_ids is not None:
+                self.ids.count(*current.phase, current.labels.n_ids)
         current.labels.matching = None  # holds the inputs
 
     def _forget(self, current: Pass | None, reason: str) -> None:
@@ -523,12 +560,17 @@ def _misfit(batch: LayerBatch) -> str:
 
 def _parts(
     tensor: Tensor, gradient: Tensor | None, layer: Layer, labels: Labels
-) -> Iterator[tuple[Tensor, Tensor | None, Labels]]:
+) -> Iterable[tuple[Tensor, Tensor | None, Labels]]:
     """A layer's values and gradients in parts of at most `_LARGEST_PART` bytes of float64."""
     n_parts = -(-tensor.numel() * 8 // _LARGEST_PART)
     if n_parts <= 1 or "sample" not in layer.axes.names:
-        yield tensor, gradient, labels  # almost always
-        return
+        return ((tensor, gradient, labels),)  # almost always
+    return _cut(tensor, gradient, layer, labels, n_parts)
+
+
+def _cut(
+    tensor: Tensor, gradient: Tensor | None, layer: Layer, labels: Labels, n_parts: int
+) -> Iterator[tuple[Tensor, Tensor | None, Labels]]:
     axis = layer.axes.index("sample")
     size = max(1, tensor.shape[axis] // n_parts)
     for start in range(0, tensor.shape[axis], size):

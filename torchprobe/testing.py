@@ -19,7 +19,7 @@ from torchprobe.layer import Layer
 from torchprobe.network import Network, NetworkBatch
 from torchprobe.probe import Probe
 from torchprobe.result import Result
-from torchprobe.sandbox import Sandbox
+from torchprobe.sandbox import CPU, Sandbox
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -183,7 +183,7 @@ def check_analyzer(
             if check.__name__ in skip:
                 continue
             try:
-                with Sandbox(torch.device("cpu")):
+                with Sandbox(CPU):
                     check(made, data)
             except Exception as error:
                 kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from torchprobe.accumulators import Transaction
+from torchprobe.coverage import Seen
 from torchprobe.sandbox import Sandbox
 from torchprobe.sensitivity import everything_recorded, sensitivities
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from torchprobe.coverage import Seen
     from torchprobe.forks import Phase
     from torchprobe.labels import Labels
     from torchprobe.objective import Objective
@@ -27,7 +27,7 @@ CUT = "no gradients: nothing that it was computed from requires them"
 UNREACHED = "the objective does not depend on it: its gradients are 0"
 
 
-@dataclass
+@dataclass(slots=True)
 class Waiting:
     """A value that is delivered when the outermost call has ended."""
 
@@ -44,7 +44,7 @@ class Waiting:
     """What a reader must know of its gradients."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Pass:
     """What belongs to one outermost call."""
 
@@ -63,6 +63,13 @@ class Pass:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     factor: float | None = None
     """By what its gradients are multiplied, known when the first of them has come."""
+
+    def seen_of(self, layer: str, module: str) -> Seen:
+        """The account of one layer in this call."""
+        seen = self.seen.get(layer)
+        if seen is None:
+            seen = self.seen[layer] = Seen(module)
+        return seen
 
 
 def differentiate(current: Pass, objective: Objective, output: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
@@ -79,7 +80,7 @@ def middles(maps: Tensor) -> Tensor:
 
 
 class Alignment:
-    """Moves examples so that a position of each comes to stand in the middle of a window.
+    """Where the positions of examples go when one of each comes to stand in the middle of a window.
 
     Args:
         at: what becomes the middle, int64 [sample, axis].
@@ -87,10 +88,9 @@ class Alignment:
         width: positions of the window; its middle is ``width // 2``.
         valid: which positions of the examples hold data, bool [sample, *positions]; None: all.
 
-    >>> maps = torch.tensor([[[1.0, 2, 3, 4]]])
-    >>> moved = Alignment(torch.tensor([[3]]), (4,), (4,))
-    >>> moved(maps).tolist(), moved.inside.tolist(), moved.whole.tolist()
-    ([[[2.0, 3.0, 4.0, 0.0]]], [[True, True, True, False]], [False])
+    >>> moved = Alignment(torch.tensor([[3], [2]]), (4,), (4,))
+    >>> moved.place.tolist(), moved.whole.tolist()
+    ([[-1, 0, 1, 2], [0, 1, 2, 3]], [False, True])
     """
 
     def __init__(
@@ -100,37 +100,24 @@ class Alignment:
         width: Sequence[int],
         valid: Tensor | None = None,
     ) -> None:
-        self.width = tuple(width)
-        self.inside = torch.ones((len(at), *self.width), dtype=torch.bool, device=at.device)
-        """Which positions of the windows hold data: bool [sample, *positions]."""
-        index = torch.zeros((len(at), *self.width), dtype=torch.int64, device=at.device)
-        for axis, (size, wide) in enumerate(zip(sizes, self.width, strict=True)):
-            source = torch.arange(wide, device=at.device) - wide // 2 + at[:, axis, None]
-            shape = [-1, *(wide if axis == other else 1 for other in range(len(self.width)))]
-            self.inside = self.inside & ((source >= 0) & (source < size)).view(shape)
-            index = index * size + source.clamp(0, size - 1).view(shape)
-        self.index = index.view(len(at), -1)  # [sample, position of the window]
-        if valid is not None:
-            there = valid.reshape(len(at), -1).gather(1, self.index)
-            self.inside = self.inside & there.view(self.inside.shape)
-
-    def __call__(self, maps: Tensor) -> Tensor:
-        """Examples [sample, channel, *positions] as windows [sample, channel, *width].
-
-        Positions where there is no data are 0.
-        """
-        index = self.index[:, None].expand(-1, maps.shape[1], -1)
-        moved = maps.flatten(2) if self.width else maps[..., None]
-        moved = moved.gather(2, index).view(*maps.shape[:2], *self.width)
-        return moved.masked_fill_(~self.inside[:, None], 0)
+        self.positions = math.prod(width)
+        place = torch.zeros((len(at), *sizes), dtype=torch.int64, device=at.device)
+        inside = torch.ones_like(place, dtype=torch.bool) if valid is None else valid.clone()
+        for axis, (size, wide) in enumerate(zip(sizes, width, strict=True)):
+            to = torch.arange(size, device=at.device) - at[:, axis, None] + wide // 2
+            shape = [-1, *(size if axis == other else 1 for other in range(len(sizes)))]
+            inside &= ((to >= 0) & (to < wide)).view(shape)
+            place = place * wide + to.view(shape)
+        self.place = place.masked_fill_(~inside, -1).view(len(at), -1)
+        """The position of the window for each of the example's, −1: int64 [sample, position]."""
 
     @property
     def whole(self) -> Tensor:
         """Which windows hold data everywhere: bool [sample]."""
-        return self.inside.reshape(len(self.inside), -1).all(1)
+        return (self.place >= 0).sum(1) == self.positions
 
     def where(self, kept: Tensor) -> Alignment:
         """That of some examples only, bool [sample]."""
         part = copy.copy(self)
-        part.inside, part.index = self.inside[kept], self.index[kept]
+        part.place = self.place[kept]
         return part

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
+import torch
 
 from torchprobe import Analyzer, Field
 from torchprobe.accumulators import Counts
@@ -158,12 +159,12 @@ class GradNAP(Analyzer):
     def start(self, layer: Layer) -> None:
         """Means of aligned activations and gradients."""
         self.window = self._window(layer)
-        shape = (layer.channels, *self.window)
-        self.activations, self.gradients = AlignedMeans(shape), AlignedMeans(shape)
-        self.held = AlignedMeans(self.window)
+        self.activations = AlignedMeans(layer.channels, self.window)
+        self.gradients = AlignedMeans(layer.channels, self.window)
+        self.held = AlignedMeans(1, self.window)
         self.not_finite, self.overrun = Counts(1), Counts(1)
         if self.stages:
-            self.unmoved = AlignedMeans(shape)
+            self.unmoved = AlignedMeans(layer.channels, self.window)
 
     def _window(self, layer: Layer) -> tuple[int, ...]:
         sizes = layer.position_shape
@@ -196,13 +197,14 @@ class GradNAP(Analyzer):
         gradients = examples.gradients
         if self.mask == "mean_absolute":
             gradients = gradients.abs()
-        self.activations.add(align(examples.values), examples.labels)
-        self.gradients.add(align(gradients), examples.labels)
+        self.activations.update(examples.values, examples.labels, align)
+        self.gradients.update(gradients, examples.labels, align)
         if self.border == "mask":
-            self.held.add(align.inside, examples.labels)
+            data = torch.ones_like(examples.values[:, :1])
+            self.held.update(data, examples.labels, align)
         if self.stages:
             stay = Alignment(middles(examples.values), examples.sizes, self.window, examples.valid)
-            self.unmoved.add(stay(examples.values), examples.labels)
+            self.unmoved.update(examples.values, examples.labels, stay)
 
     def _check_size(self, examples: Examples) -> None:
         if self.width is None and examples.sizes != self.window:
@@ -252,7 +254,7 @@ class GradNAP(Analyzer):
     def _profiles(self) -> Profiles:
         means = [(each.of_groups, each.of_all) for each in (self.activations, self.gradients)]
         if self.border == "mask":
-            held = self.held.of_groups[:, None], self.held.of_all[None]  # share of examples
+            held = self.held.of_groups, self.held.of_all  # share of examples [.., 1, *positions]
             means = [(group / held[0], every / held[1]) for group, every in means]
         (activation, every), (gradient, _) = ([part.numpy(force=True) for part in m] for m in means)
         gradient = np.nan_to_num(gradient, nan=0.0)

@@ -96,9 +96,9 @@ def _held(values: Tensor, labels: Tensor, scratch: Scratch) -> Maps | None:
     exact = torch.promote_types(values.dtype, torch.float32)
     if not len(values) or not bool(torch.isfinite(values.sum(dtype=exact))):
         return None  # NaN, infinity, or a sum too large to tell
-    last = values.flatten(2).transpose(1, 2) if values.ndim > 2 else values[:, None]  # noqa: PLR2004
-    maps = scratch(*last.shape, dtype=values.dtype).copy_(last)  # [map, position, channel]
-    return Maps(with_rest(Groups.of(labels.cpu())), maps)
+    flat = values.flatten(2) if values.ndim > 2 else values[..., None]  # noqa: PLR2004
+    maps = scratch(*flat.shape, dtype=values.dtype).copy_(flat)  # [map, channel, position]
+    return Maps(with_rest(Groups.of(labels.cpu())), maps.transpose(1, 2))
 
 
 def _present(batch: LayerBatch) -> Tensor | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ProfileSums"]
 
 _BY_GROUP = ("counts", "sums", "weights")
+_CACHED = 1 << 16  # numbers of a batch's sums that are held at a time: half a megabyte
 _BLOCK = 1 << 19  # numbers that are made float64 at a time: 4 MB
 
 
@@ -119,7 +120,8 @@ class ProfileSums(Accumulator):
 
     def _add_batch(self, batch: _Waiting) -> None:
         cut = batch.cut
-        at = self._room_for(cut.groups.values, _width(cut))
+        whole = isinstance(cut, Maps)
+        at = self._room_for(cut.groups.values, _width(cut), channels_first=whole)
         if isinstance(cut, Maps):
             self._add_maps(cut, at)
             self._spare[:] = [_memory(cut.maps)]
@@ -139,27 +141,38 @@ class ProfileSums(Accumulator):
 
     def _add_windows(self, cut: WindowedRows, at: Tensor) -> None:
         sums, at = self.state["sums"], at.to(self.state["sums"].device)
-        place = cut.rows.new_empty(cut.groups.n, self.channels)  # small: it stays in the cache
-        for offset, parts in cut.shifted():
-            place.zero_()
-            for windows, rows in parts:
-                place.index_add_(0, cut.groups.index[windows], rows)
-            sums[:, offset].index_add_(0, at, place.to(sums.device))
+        at_once = max(1, _CACHED // max(1, cut.groups.n * self.channels))
+        for first in range(0, cut.width, at_once):
+            places = range(first, min(first + at_once, cut.width))
+            made = cut.rows.new_zeros(len(places), cut.groups.n, self.channels)  # fits the cache
+            for place, there in zip(places, made, strict=True):
+                cut.add_place(place, there)
+            there = sums[:, first : places.stop]  # [group, place, channel]
+            there.index_add_(0, at, made.transpose(0, 1).to(sums.device))
 
-    def _room_for(self, groups: Tensor, width: int) -> Tensor:
-        """Make room for groups and say where they are: int64 [group]."""
+    def _room_for(self, groups: Tensor, width: int, *, channels_first: bool = False) -> Tensor:
+        """Make room for groups and say where they are: int64 [group].
+
+        Args:
+            groups: ascending, int64 [group].
+            width: positions of a map.
+            channels_first: how sums lie in memory, where there are none so far: as whole maps come,
+                so that adding them turns nothing round. Their axes are the same either way.
+        """
         if not self.state:
             sizes = {"group": 0, "position": width, self.channels: self.channels}
             empty = {
                 name: torch.zeros([sizes[axis] for axis in slot.axes], dtype=slot.dtype)
                 for name, slot in self.slots.items()
             }
+            if channels_first:
+                empty["sums"] = torch.zeros(0, self.channels, width).double().transpose(1, 2)
             self.state = self._placed(empty)
         mine = self.state["groups"]
         together = union(mine, groups)
         if len(together) != len(mine):
             for name in _BY_GROUP:
-                self.state[name] = align(self.state[name], mine, together)
+                self.state[name] = _aligned(self.state[name], mine, together)
             self.state["groups"] = together
         return torch.searchsorted(together, groups)
 
@@ -208,6 +221,13 @@ class ProfileSums(Accumulator):
     def left_out(self) -> Tensor:
         """Maps with a label that are in no sum: int64, no axes."""
         return self._seen("left_out")
+
+
+def _aligned(tensor: Tensor, groups: Tensor, onto: Tensor) -> Tensor:
+    """`align` that leaves the order of axes in memory as it is."""
+    if tensor.ndim > 2 and tensor.stride(1) < tensor.stride(2):  # noqa: PLR2004
+        return align(tensor.transpose(1, 2), groups, onto).transpose(1, 2)
+    return align(tensor, groups, onto)
 
 
 def _width(cut: MapSums | Maps | WindowedRows) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,6 @@ import torch
 from torchprobe.accumulators import Groups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from torch import Tensor
 
 _SHORT = 32  # windows in a run, below which their rows are gathered
@@ -45,7 +44,7 @@ class Maps:
     groups: Groups
     """Of the maps, likewise."""
     maps: Tensor
-    """[map, position, channel], on the CPU, in memory of `ProfileSums.scratch`."""
+    """[map, position, channel], on the CPU, in memory of `ProfileSums.scratch`, channels first."""
     left_out: int = 0
 
 
@@ -62,28 +61,32 @@ class WindowedRows:
     width: int
     left_out: int = 0
 
-    def shifted(self) -> Iterator[tuple[int, Iterable[tuple[slice, Tensor]]]]:
-        """For each place in a window, some windows at a time and the rows that they have there.
+    def add_place(self, place: int, sums: Tensor) -> None:
+        """Add the rows that windows have at one place to the sums of their groups.
 
         Windows that begin at one row after the other share their rows; where such runs are short,
         rows are gathered.
+
+        Args:
+            place: 0 to ``width - 1``.
+            sums: float64 [group, channel].
         """
+        if self._runs is None:
+            sums.index_add_(0, self.groups.index, self.rows.index_select(0, self.starts + place))
+            return
+        for index, first in self._runs:
+            sums.index_add_(0, index, self.rows.narrow(0, first + place, len(index)))
+
+    @cached_property
+    def _runs(self) -> list[tuple[Tensor, int]] | None:
+        """Of windows in a row the groups, and the row at which the first begins; None if short."""
         breaks = (self.starts.diff() != 1).nonzero().flatten() + 1
         if (len(breaks) + 1) * _SHORT > len(self.starts):
-            for offset in range(self.width):
-                yield offset, [(slice(None), self.rows.index_select(0, self.starts + offset))]
-            return
+            return None
         begins = [0, *breaks.tolist()]
-        runs = [slice(*ends) for ends in pairwise([*begins, len(self.starts)])]
+        ends = pairwise([*begins, len(self.starts)])
         first = self.starts[torch.tensor(begins)].tolist()
-        for offset in range(self.width):
-            yield (
-                offset,
-                [
-                    (run, self.rows[row + offset : row + offset + run.stop - run.start])
-                    for run, row in zip(runs, first, strict=True)
-                ],
-            )
+        return [(self.groups.index[a:b], row) for (a, b), row in zip(ends, first, strict=True)]
 
 
 def with_rest(groups: Groups) -> Groups:

@@ -144,6 +144,8 @@ class _Pass:
     layers: Mapping[str, Layer]
     _maps: dict[str, PositionsMap] = field(default_factory=dict)
     """Those asked for: every layer and grouping of a pass asks again."""
+    _output: PositionsMap | None = None
+    """That of the output, as it was measured."""
 
     @cached_property
     def leaf(self) -> Tensor | PackedSequence | None:
@@ -200,13 +202,15 @@ class _Pass:
             maps = self.book.measured(self).layers
         except LayoutError as error:
             raise LabelError(f"{error}. {_REMEDY.format(name)}") from error
-        if name == "output":
+        if self._output is None:
             ends = (each for key, each in maps.items() if Pattern.parse(key).name == self.book.root)
-            return next(ends, PositionsMap("output", (), (), ()))
+            self._output = next(ends, PositionsMap("output", (), (), ()))
+        if name == "output":
+            return self._output
         if name not in maps:
             what = "how its positions lie over the input's is not known"
             raise LabelError(f"{what}. {_REMEDY.format(name)}")
-        return replace(maps[name], output=self._measured("output"))
+        return replace(maps[name], output=self._output)
 
 
 _REMEDY = (
