@@ -296,7 +296,8 @@ class LayerBatch:
         """Raise `LabelError` unless the labels of `grouping` fit this layer."""
         values = self._values
         assert self.grouping is not None
-        values.labels.groups(self.grouping, values.shape, self.layer.name, values.canonical.device)
+        values.labels.at(self.grouping, values.shape, self.layer.name)
+        values.labels.keep(values.shape, self.layer.name)
 
     def check_mask(self) -> None:
         """Raise `LabelError` unless lengths and mask fit this layer."""

@@ -205,6 +205,7 @@ class Labels:
         names: dict[str, ClassNames] | None = None,
     ) -> None:
         self.names = names if names is not None else {}
+        self._at: dict[tuple[object, ...], Tensor] = {}
         self._groups: dict[tuple[object, ...], Groups] = {}
         self._keep: dict[tuple[object, ...], Tensor | None] = {}
         self._own_lengths = False
@@ -237,6 +238,7 @@ class Labels:
         """Add a grouping, e.g. one computed from the model's outputs."""
         names = self.names.setdefault(grouping, ClassNames())
         self.labels[grouping] = encode(values, grouping, names)
+        self._at = {key: labels for key, labels in self._at.items() if key[0] != grouping}
         self._groups = {key: groups for key, groups in self._groups.items() if key[0] != grouping}
 
     def slice(self, start: int, stop: int) -> Labels:
@@ -299,14 +301,23 @@ class Labels:
         self, grouping: str, shape: tuple[int, ...], layer: str, device: torch.device
     ) -> Groups:
         """The groups of the rows that count, worked out once for all layers of the same rows."""
-        given = self._given(grouping)
-        key = (grouping, device, self._key(shape, layer, given, self.mask))
+        key = grouping, self._key(shape, layer, self._given(grouping), self.mask), device
         if key not in self._groups:
-            labels = self._spread(given, shape, layer, f"labels {grouping!r}", grouping)
-            keep = self.keep(shape, layer)
-            flat = labels.flatten()
+            flat, keep = self.at(grouping, shape, layer).flatten(), self.keep(shape, layer)
             self._groups[key] = Groups.of(flat if keep is None else flat[keep]).to(device)
         return self._groups[key]
+
+    def at(self, grouping: str, shape: tuple[int, ...], layer: str) -> Tensor:
+        """The labels of a layer's samples and positions: int64 [sample, *positions].
+
+        Raises:
+            LabelError: they do not fit this layer.
+        """
+        given = self._given(grouping)
+        key = grouping, self._key(shape, layer, given)
+        if key not in self._at:
+            self._at[key] = self._spread(given, shape, layer, f"labels {grouping!r}", grouping)
+        return self._at[key]
 
     def _key(self, shape: tuple[int, ...], layer: str, *given: Tensor | None) -> tuple[object, ...]:
         """What layers with the same rows have in common: a shape, and a map where it is needed."""

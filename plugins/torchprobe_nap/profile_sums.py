@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ProfileSums"]
 
 _BY_GROUP = ("counts", "sums", "weights")
-_CACHED = 1 << 16  # numbers of a batch's sums that are held at a time: half a megabyte
-_BLOCK = 1 << 19  # numbers that are made float64 at a time: 4 MB
+_BLOCK = 1 << 19  # numbers that are made float64, or summed by group, at a time: 4 MB
 
 
 class _Waiting(dict[str, "Tensor"]):
@@ -141,14 +140,11 @@ class ProfileSums(Accumulator):
 
     def _add_windows(self, cut: WindowedRows, at: Tensor) -> None:
         sums, at = self.state["sums"], at.to(self.state["sums"].device)
-        at_once = max(1, _CACHED // max(1, cut.groups.n * self.channels))
-        for first in range(0, cut.width, at_once):
+        at_once = max(1, _BLOCK // max(1, cut.groups.n * self.channels, len(cut.starts)))
+        for first in range(0, cut.width if cut.groups.n else 0, at_once):
             places = range(first, min(first + at_once, cut.width))
-            made = cut.rows.new_zeros(len(places), cut.groups.n, self.channels)  # fits the cache
-            for place, there in zip(places, made, strict=True):
-                cut.add_place(place, there)
-            there = sums[:, first : places.stop]  # [group, place, channel]
-            there.index_add_(0, at, made.transpose(0, 1).to(sums.device))
+            made = cut.sums_at(places).transpose(0, 1)  # [group, place, channel]
+            sums[:, first : places.stop].index_add_(0, at, made.to(sums.device))
 
     def _room_for(self, groups: Tensor, width: int, *, channels_first: bool = False) -> Tensor:
         """Make room for groups and say where they are: int64 [group].

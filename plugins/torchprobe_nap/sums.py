@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional
 
 from torchprobe.accumulators import Groups
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_SHORT = 32  # windows in a run, below which their rows are gathered
 
 __all__ = ["MapSums", "Maps", "WindowedRows", "sum_maps", "sum_windows", "with_rest"]
 
@@ -61,32 +60,46 @@ class WindowedRows:
     width: int
     left_out: int = 0
 
-    def add_place(self, place: int, sums: Tensor) -> None:
-        """Add the rows that windows have at one place to the sums of their groups.
+    def sums_at(self, places: range) -> Tensor:
+        """Each group's sum of the rows that its windows have at some places.
 
-        Windows that begin at one row after the other share their rows; where such runs are short,
-        rows are gathered.
+        All sums together are one sparse matrix of ones times the rows: each row is read from the
+        cache for every window that it is in, and no window is ever copied.
 
-        Args:
-            place: 0 to ``width - 1``.
-            sums: float64 [group, channel].
+        Returns:
+            Float64 [place, group, channel].
         """
-        if self._runs is None:
-            sums.index_add_(0, self.groups.index, self.rows.index_select(0, self.starts + place))
-            return
-        for index, first in self._runs:
-            sums.index_add_(0, index, self.rows.narrow(0, first + place, len(index)))
+        starts, counts = self._by_group
+        columns = (starts + torch.arange(places.start, places.stop)[:, None]).flatten()
+        ends = functional.pad(counts.repeat(len(places)).cumsum(0), (1, 0))
+        return _times(ends, columns, self.rows).view(len(places), self.groups.n, -1)
 
     @cached_property
-    def _runs(self) -> list[tuple[Tensor, int]] | None:
-        """Of windows in a row the groups, and the row at which the first begins; None if short."""
-        breaks = (self.starts.diff() != 1).nonzero().flatten() + 1
-        if (len(breaks) + 1) * _SHORT > len(self.starts):
-            return None
-        begins = [0, *breaks.tolist()]
-        ends = pairwise([*begins, len(self.starts)])
-        first = self.starts[torch.tensor(begins)].tolist()
-        return [(self.groups.index[a:b], row) for (a, b), row in zip(ends, first, strict=True)]
+    def _by_group(self) -> tuple[Tensor, Tensor]:
+        """Where windows begin, group by group, and how many each has."""
+        order = self.groups.index.argsort(stable=True)
+        return self.starts[order], self.groups.counts
+
+
+def _times(ends: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+    """A sparse matrix of ones, by rows, times dense rows.
+
+    >>> _times(torch.tensor([0, 2, 3]), torch.tensor([0, 2, 1]), torch.eye(3).double()).tolist()
+    [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+    """
+    ones, shape = rows.new_ones(len(columns)), (len(ends) - 1, len(rows))
+    if torch.backends.mkl.is_available():
+        return _compressed(ends, columns, ones, shape) @ rows
+    from scipy.sparse import csr_array
+
+    matrix = csr_array((ones.numpy(), columns.numpy(), ends.numpy()), shape)
+    return torch.from_numpy(matrix @ rows.numpy())
+
+
+def _compressed(ends: Tensor, columns: Tensor, ones: Tensor, shape: tuple[int, int]) -> Tensor:
+    with warnings.catch_warnings():  # "in beta state", said once in a process
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
+        return torch.sparse_csr_tensor(ends, columns, ones, shape, check_invariants=False)
 
 
 def with_rest(groups: Groups) -> Groups:
