@@ -54,7 +54,7 @@ def training_step() -> Iterator[Comparison]:
     """What a step costs with all eleven layers regularised."""
     setup = f"11 layers, 26 million weights, batch {BATCH} x {FRAMES} frames, Adam"
     plain, attached, loss = Training(), Training(attached=True), loss_of_all()
-    without, with_ = overhead(plain.step, attached.step, repeats=7)
+    without, with_ = overhead(plain.step, attached.step, repeats=15)
     yield Comparison("step, attached", with_, without, "without", "s", setup)
     plain.step()  # gradients to add to
     taken = seconds(lambda: loss.add_gradient(plain.model), plain.step, repeats=5, warm=1)
