@@ -27,17 +27,21 @@ def wav2letter() -> nn.Sequential:
 class Training:
     """A net and what one of its training steps does."""
 
-    def __init__(self, *, attached: bool = False) -> None:
+    def __init__(self, *, attached: bool = False, every: int = 1) -> None:
         self.model = wav2letter()
         self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-4)
         self.x = torch.randn(BATCH, BANDS, FRAMES)
         if attached:
-            attach(loss_of_all(), self.model, self.optimizer)
+            attach(loss_of_all(), self.model, self.optimizer, every=every)
 
     def step(self) -> None:
         self.optimizer.zero_grad()
         self.model(self.x).logsumexp(1).mean().backward()
         self.optimizer.step()
+
+    def steps(self, n: int) -> None:
+        for _ in range(n):
+            self.step()
 
 
 def loss_of_all() -> TopographicLoss:
@@ -56,6 +60,10 @@ def training_step() -> Iterator[Comparison]:
     plain, attached, loss = Training(), Training(attached=True), loss_of_all()
     without, with_ = overhead(plain.step, attached.step, repeats=15)
     yield Comparison("step, attached", with_, without, "without", "s", setup)
+    lazy = Training(attached=True, every=2)
+    without, with_ = overhead(lambda: plain.steps(2), lambda: lazy.steps(2), repeats=7)
+    name = "two steps, attached with every=2"
+    yield Comparison(name, with_, without, "without", "s", setup)
     plain.step()  # gradients to add to
     taken = seconds(lambda: loss.add_gradient(plain.model), plain.step, repeats=5, warm=1)
     yield Comparison("gradient of all layers", *taken, "a step", "s", setup)

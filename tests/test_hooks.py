@@ -380,3 +380,76 @@ def test_narrowing_keeps_only_the_named_hooks():
     assert recorder.committed == [[("last", 0), ("model", 0)]]
     manager.detach()
     assert sum(hook_counts(model)) == 0
+
+
+# -- modules that hold no other are only heard when they return
+
+
+class Hasty(Recorder):
+    """A listener that asks for no inputs but the outermost module's."""
+
+    follows_inputs = False
+
+
+def test_modules_that_hold_no_other_have_one_hook_and_tell_the_same():
+    heard = []
+    for recorder in (Recorder(), Hasty()):
+        model = Net()
+        manager = listening(model, recorder).attach()
+        model(torch.ones(2, 4))
+        model.first(torch.ones(2, 4))
+        with pytest.raises(ValueError, match="bad"):
+            model(torch.ones(2, 4), fail=ValueError("bad"))
+        heard.append((recorder.committed, recorder.failures))
+        first_hooks = [len(each._forward_pre_hooks) for each in model.modules()]
+        assert first_hooks == ([1] * 4 if recorder.follows_inputs else [1, 0, 0, 0])
+        assert [len(each._forward_hooks) for each in model.modules()] == [1] * 4
+        manager.detach()
+        assert sum(hook_counts(model)) == 0
+    assert heard[0] == heard[1]
+
+
+def test_a_leaf_that_raises_is_forgotten_and_one_that_is_caught_costs_only_itself():
+    class Careful(Net):
+        def forward(self, x, fail=None):
+            try:
+                self.first(x[:, :1])  # of a wrong width
+            except RuntimeError:
+                x = self.act(self.first(x))
+            return self.last(x)
+
+    recorder = Hasty()
+    model = Careful()
+    manager = listening(model, recorder).attach()
+    with pytest.raises(RuntimeError):
+        model.first(torch.ones(2, 1))
+    model(torch.ones(2, 4))
+    assert recorder.committed == [[("first", 0), ("act", 0), ("last", 0), ("model", 0)]]
+    manager.detach()
+
+
+def test_a_leaf_that_is_not_admitted_is_not_heard():
+    recorder = Hasty()
+    model = Net()
+    modules = {name or "model": module for name, module in model.named_modules()}
+    manager = HookManager(modules, recorder, lambda: False).attach()
+    model.first(torch.ones(2, 4))
+    model(torch.ones(2, 4))
+    assert recorder.committed == recorder.failures == []
+    manager.detach()
+
+
+def test_an_error_of_the_listener_at_a_leaf_reaches_the_user_and_ends_the_call():
+    class Angry(Hasty):
+        def returned(self, call, name, module, inputs, output, index):
+            raise ValueError("no")
+
+    model = Net()
+    angry = Angry()
+    manager = listening(model, angry).attach()
+    for call in (model, model.first):
+        with pytest.raises(ValueError, match="no"):
+            call(torch.ones(1, 4))
+    assert angry.committed == []
+    assert len(angry.failures) == 2
+    manager.detach()

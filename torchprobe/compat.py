@@ -10,6 +10,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
 __all__ = [
@@ -32,7 +34,7 @@ is_compiling = torch.compiler.is_compiling
 _graph_task = torch._C._current_graph_task_id  # noqa: SLF001
 _tracing_state = torch._C._get_tracing_state  # noqa: SLF001
 _transform_level = torch._C._functorch.maybe_current_level  # noqa: SLF001
-_cuda_initialized = torch.cuda.is_initialized
+_cuda_initialized: Callable[[], bool] = torch.cuda.is_initialized
 
 _COMPOSITE = "CompositeImplicitAutograd"
 _MODES = torch._C.DispatchKeySet(torch._C.DispatchKey.Python).add(  # noqa: SLF001
@@ -71,7 +73,7 @@ def unsafe_context() -> str:
     """Why values in this context must not be recorded ("" where they may)."""
     if _tracing_state() is not None:
         return "torch.jit.trace"
-    if _transform_level() is not None:  # type: ignore[no-untyped-call]
+    if _transform_level() is not None:
         return "torch.func transform"
     if _cuda_initialized() and torch.cuda.is_current_stream_capturing():
         return "CUDA graph capture"

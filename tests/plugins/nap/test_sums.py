@@ -28,7 +28,7 @@ def labels(n, seed):
     n=st.integers(1, 90), width=st.integers(1, 5), every=st.integers(1, 9), seed=st.integers(0, 9)
 )
 def test_windows(n, width, every, seed):
-    """Also where some windows are left out, so that runs of them are short."""
+    """Also where some windows are left out, so that they do not begin one after the other."""
     rows = torch.randn(n + width, 3, dtype=torch.float64)
     starts = torch.arange(n)[torch.arange(n) % every != every - 1] if every > 1 else torch.arange(n)
     groups = with_rest(Groups.of(labels(len(starts), seed)))
@@ -39,16 +39,27 @@ def test_windows(n, width, every, seed):
     same(once, later)
 
 
+def test_windows_are_the_same_where_torch_has_no_sparse_kernels(monkeypatch):
+    rows, starts = torch.randn(40, 3, dtype=torch.float64), torch.arange(35)
+    cut = WindowedRows(with_rest(Groups.of(labels(35, 0))), rows, starts, width=5)
+    with_kernels = cut.sums_at(range(1, 4))
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
+    torch.testing.assert_close(cut.sums_at(range(1, 4)), with_kernels, rtol=1e-14, atol=1e-14)
+
+
 @some
-@given(n=st.integers(1, 9), seed=st.integers(0, 9))
-def test_maps(n, seed):
+@given(n=st.integers(1, 9), seed=st.integers(0, 9), channels_first=st.booleans())
+def test_maps(n, seed, channels_first):
     groups = with_rest(Groups.of(labels(n, seed)))
     once, later = ProfileSums(3), ProfileSums(3)
     for step in range(2):
         maps = torch.randn(n, 4, 3, generator=torch.Generator().manual_seed(step))
         once.update(sum_maps(maps.double().flatten(0, 1), groups, 4))
-        held = later.scratch(n, 4, 3, dtype=torch.float32).copy_(maps)
-        later.update(Maps(groups, held))
+        if channels_first:  # as batches come
+            held = later.scratch(n, 3, 4, dtype=torch.float32).transpose(1, 2)
+        else:
+            held = later.scratch(n, 4, 3, dtype=torch.float32)
+        later.update(Maps(groups, held.copy_(maps)))
     same(once, later)
 
 
