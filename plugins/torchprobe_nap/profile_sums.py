@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from torchprobe.accumulators import Accumulator, State
@@ -220,10 +221,18 @@ class ProfileSums(Accumulator):
 
 
 def _aligned(tensor: Tensor, groups: Tensor, onto: Tensor) -> Tensor:
-    """`align` that leaves the order of axes in memory as it is."""
-    if tensor.ndim > 2 and tensor.stride(1) < tensor.stride(2):  # noqa: PLR2004
-        return align(tensor.transpose(1, 2), groups, onto).transpose(1, 2)
-    return align(tensor, groups, onto)
+    """`align` that leaves the order of axes in memory as it is, and takes large pages for sums."""
+    if tensor.ndim < 3 or len(groups) == len(onto):  # noqa: PLR2004
+        return align(tensor, groups, onto)
+    if tensor.stride(1) < tensor.stride(2):
+        return _aligned(tensor.transpose(1, 2), groups, onto).transpose(1, 2)
+    shape = len(onto), *tensor.shape[1:]
+    if tensor.device.type == "cpu":  # numpy asks the system for large pages: groups lie far apart
+        aligned = torch.from_numpy(np.zeros(shape))
+    else:
+        aligned = tensor.new_zeros(shape)
+    aligned[torch.searchsorted(onto, groups).to(tensor.device)] = tensor
+    return aligned
 
 
 def _width(cut: MapSums | Maps | WindowedRows) -> int:
