@@ -170,7 +170,7 @@ class Stream:
         if direct is not None and index == 0 and plain(output) and output.shape == direct.shape:
             current: Pass = call.data
             if not (current.waits or output.is_meta):
-                self._number(current.labels, current, direct, output)
+                self._number(current, direct, output)
                 self._hand_over(current, direct, name, output, None, current.labels)
                 return
         found = listed(output)
@@ -415,11 +415,12 @@ class Stream:
     def _labels(self, current: Pass, item: Waiting, layer: Layer) -> Labels:
         labels, tensor = current.labels, item.leaf.tensor
         assert tensor is not None
-        self._number(labels, current, layer, tensor)
+        self._number(current, layer, tensor)
         return labels if item.leaf.lengths is None else labels.with_lengths(item.leaf.lengths)
 
-    def _number(self, labels: Labels, current: Pass, layer: Layer, tensor: Tensor) -> None:
+    def _number(self, current: Pass, layer: Layer, tensor: Tensor) -> None:
         """Number the samples of a batch that came without numbers, by what is seen of it first."""
+        labels = current.labels
         if labels.n_ids is not None:
             return
         n = layer.axes.size(tensor.shape, "sample") if "sample" in layer.axes.names else 1
