@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from torchprobe.accumulators import Accumulator, Groups, State
-from torchprobe.accumulators.groups import align, relabelled, union
+from torchprobe.accumulators.groups import make_room, relabelled
 from torchprobe.accumulators.rows import positions_first
 from torchprobe.accumulators.slots import Slots, float64, int64
 from torchprobe.errors import EmptyStateError
@@ -121,13 +121,7 @@ class AlignedMeans(Accumulator):
                 "sums": torch.zeros(0, self.positions, self.channels, dtype=torch.float64),
             }
             self.state = self._placed(none)
-        mine = self.state["groups"]
-        together = union(mine, groups)
-        if len(together) != len(mine):
-            for name in ("counts", "sums"):
-                self.state[name] = align(self.state[name], mine, together)
-            self.state["groups"] = together
-        return torch.searchsorted(together, groups)
+        return make_room(self.state, ("counts", "sums"), groups)
 
     def relabel(self, mapping: Mapping[int, int]) -> None:
         """Give groups other numbers."""

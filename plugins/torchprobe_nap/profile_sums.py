@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from torchprobe.accumulators import Accumulator, State
-from torchprobe.accumulators.groups import align, relabelled, union
+from torchprobe.accumulators.groups import make_room, relabelled
 from torchprobe.accumulators.slots import Slots, float64, int64
 from torchprobe.errors import EmptyStateError, ShapeError
 from torchprobe_nap.sums import Maps, MapSums, WindowedRows
@@ -165,13 +164,7 @@ class ProfileSums(Accumulator):
             if channels_first:
                 empty["sums"] = torch.zeros(0, self.channels, width).double().transpose(1, 2)
             self.state = self._placed(empty)
-        mine = self.state["groups"]
-        together = union(mine, groups)
-        if len(together) != len(mine):
-            for name in _BY_GROUP:
-                self.state[name] = _aligned(self.state[name], mine, together)
-            self.state["groups"] = together
-        return torch.searchsorted(together, groups)
+        return make_room(self.state, _BY_GROUP, groups)
 
     def relabel(self, mapping: Mapping[int, int]) -> None:
         """Give groups other numbers."""
@@ -218,21 +211,6 @@ class ProfileSums(Accumulator):
     def left_out(self) -> Tensor:
         """Maps with a label that are in no sum: int64, no axes."""
         return self._seen("left_out")
-
-
-def _aligned(tensor: Tensor, groups: Tensor, onto: Tensor) -> Tensor:
-    """`align` that leaves the order of axes in memory as it is, and takes large pages for sums."""
-    if tensor.ndim < 3 or len(groups) == len(onto):  # noqa: PLR2004
-        return align(tensor, groups, onto)
-    if tensor.stride(1) < tensor.stride(2):
-        return _aligned(tensor.transpose(1, 2), groups, onto).transpose(1, 2)
-    shape = len(onto), *tensor.shape[1:]
-    if tensor.device.type == "cpu":  # numpy asks the system for large pages: groups lie far apart
-        aligned = torch.from_numpy(np.zeros(shape))
-    else:
-        aligned = tensor.new_zeros(shape)
-    aligned[torch.searchsorted(onto, groups).to(tensor.device)] = tensor
-    return aligned
 
 
 def _width(cut: MapSums | Maps | WindowedRows) -> int:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import torch
 
 from torchprobe.accumulators.base import Accumulator, State
-from torchprobe.accumulators.groups import Groups, align, relabelled, union
+from torchprobe.accumulators.groups import Groups, make_room, relabelled
 from torchprobe.accumulators.rows import as_shape, check_labelled_rows, float64_rows
 from torchprobe.accumulators.slots import Slots, float64, int64
 
@@ -64,12 +63,10 @@ class GroupMeans(Accumulator):
         if not self.state:
             self.state = {name: tensor.clone() for name, tensor in state.items()}
             return
-        mine, groups = self.state["groups"], union(self.state["groups"], state["groups"])
+        at = make_room(self.state, ("counts", "sums"), state["groups"])
         for name in ("counts", "sums"):
-            self.state[name] = align(self.state[name], mine, groups)
-            at = torch.searchsorted(groups, state["groups"]).to(self.state[name].device)
-            self.state[name].index_add_(0, at, state[name].to(at.device))
-        self.state["groups"] = groups
+            mine = self.state[name]
+            mine.index_add_(0, at.to(mine.device), state[name].to(mine.device))
 
     def relabel(self, mapping: Mapping[int, int]) -> None:
         if self.state:

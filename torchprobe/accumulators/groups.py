@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from torchprobe.errors import LabelError, ShapeError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor
 
-__all__ = ["Groups", "align", "relabelled", "renamed", "union"]
+__all__ = ["Groups", "align", "make_room", "relabelled", "renamed", "union"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,12 +116,45 @@ def union(mine: Tensor, other: Tensor) -> Tensor:
 
 
 def align(tensor: Tensor, groups: Tensor, onto: Tensor) -> Tensor:
-    """Rows of ``tensor`` moved from their ``groups`` to a superset ``onto``; new rows are zero."""
+    """Rows of ``tensor`` moved from their ``groups`` to a superset ``onto``; new rows are zero.
+
+    The order of a row's axes in memory stays as it is.
+    """
     if len(groups) == len(onto):
         return tensor
-    aligned = tensor.new_zeros((len(onto), *tensor.shape[1:]))
+    if tensor.ndim == 3 and tensor.stride(1) < tensor.stride(2):  # noqa: PLR2004
+        return align(tensor.transpose(1, 2), groups, onto).transpose(1, 2)
+    aligned = _zeros(tensor, len(onto))
     aligned[torch.searchsorted(onto, groups).to(tensor.device)] = tensor
     return aligned
+
+
+def _zeros(like: Tensor, n: int) -> Tensor:
+    """So many rows of zeros; numpy asks the system for large pages where there are many."""
+    shape = (n, *like.shape[1:])
+    if like.device.type == "cpu" and like.dtype == torch.float64:
+        return torch.from_numpy(np.zeros(shape))
+    return like.new_zeros(shape)
+
+
+def make_room(state: dict[str, Tensor], names: Iterable[str], groups: Tensor) -> Tensor:
+    """Let some tensors of a state, which are by group, hold more groups.
+
+    Args:
+        state: with its groups under "groups".
+        names: of the tensors.
+        groups: ascending, int64 [group].
+
+    Returns:
+        Where the groups are: int64 [group].
+    """
+    mine = state["groups"]
+    together = union(mine, groups)
+    if len(together) != len(mine):
+        for name in names:
+            state[name] = align(state[name], mine, together)
+        state["groups"] = together
+    return torch.searchsorted(together, groups)
 
 
 def relabelled(groups: Tensor, mapping: Mapping[int, int]) -> tuple[Tensor, Tensor]:
