@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-
 from torchprobe.accumulators.base import Accumulator, State
 from torchprobe.accumulators.groups import Groups, make_room, relabelled
 from torchprobe.accumulators.rows import as_shape, check_labelled_rows, float64_rows
