@@ -274,6 +274,29 @@ def test_the_three_most_confused_classes_are_mapped_unasked(forty):
     assert worst < named
 
 
+@pytest.mark.parametrize("mistaken", [None, (0, 1), (3, 1)])
+def test_three_distinct_classes_are_mapped_where_hardly_anything_is_mistaken(run, mistaken):
+    """Perfect classes, and ones of which two alone are mistaken, as a trained net's are."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 4
+    split = 20 * np.eye(4)[labels] + rng.normal(size=(200, 4)), labels
+    result = run(LDA(), fit=split, score=split)
+    counts = 50 * np.eye(4, dtype=int)
+    assert np.array_equal(result.confusion, counts)
+    if mistaken:
+        counts[mistaken] = 1
+    confusion = replace(result.fields["confusion"], values=counts)
+    shown = LayerResults([replace(result, fields={**result.fields, "confusion": confusion})])
+    overlay = plotting.plot(shown, view="mds").axes[-1]
+    named = [word for word in words(overlay) if word in result.coords["class"]]
+    assert len(set(named)) == len(named) == 3
+    assert {str(k) for k in mistaken or ()} < set(named)
+
+
+def test_one_class_alone_can_be_mapped(layers):
+    assert plotting.png(plotting.plot(layers, view="mds", classes=["1"]))
+
+
 def test_a_class_without_rows_in_a_subset_is_told(layers):
     counts, means = (layers["input"][f"subset_{n}"] for n in ("counts", "centroids"))
     gone = means.values.copy()
