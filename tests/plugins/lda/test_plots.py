@@ -230,6 +230,7 @@ def test_mds_panels_have_one_scale_and_triangles_of_the_centroids(layers, method
     figure = plotting.plot(layers, view="mds", classes=["0", "1", "2"], method=method)
     *panels, overlay = figure.axes
     assert len(panels) == 3
+    assert [words(axes)[-1] for axes in panels] == [f"all rows, {method} MDS", *LAYERS[1:]]
     widths = [np.ptp(axes.get_xlim()) for axes in panels]
     assert widths == pytest.approx([widths[0]] * 3)
     for axes, name in zip(panels, LAYERS, strict=True):
