@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,7 @@ def hugging_face(frames: Frames, epochs: int) -> tp.History:
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     callback = ProbeCallback(probe_of(model.net, frames), frames.probed, every=EVERY, log=False)
     arguments = transformers.TrainingArguments(
-        output_dir="unused",
+        output_dir=tempfile.gettempdir(),  # the trainer makes the folder; nothing is written to it
         per_device_train_batch_size=BATCH,
         num_train_epochs=epochs,
         max_grad_norm=0.0,

@@ -182,3 +182,31 @@ def test_the_input_s_axes_are_told_where_positions_are_asked_for():
     model = nn.Sequential(nn.Conv1d(2, 3, 3))
     found = tp.Probe(model, analyzers=[Placed]).run([torch.randn(4, 2, 9)])["placed"]["0"]
     assert found.coords["input"] == ("sample", "channel", "time")
+
+
+class Told(Again):
+    name = "told"
+
+    def start(self, network):
+        self.means = {layer.name: Mean(1) for layer in network.with_input}
+
+    def update(self, batch):
+        for mean in self.means.values():
+            mean.update(torch.ones(1, 1))
+
+    def compute(self):
+        given = self.network.input
+        assert given is None or given == self.network.with_input[0]
+        return [self.result(of=each, one=("unit", [1])) for each in self.network.with_input]
+
+
+@pytest.mark.parametrize("layers", [["input"], ["input", "0"], ["0"]])
+def test_the_input_is_told_apart_from_layers_where_it_was_chosen(layers):
+    found = tp.Probe(net(), layers, [Told], on_error="raise").run(batches(), progress=False)
+    assert list(found["told"].layers) == layers
+
+
+def test_where_no_layer_was_met_the_coverage_says_so():
+    model = nn.Sequential(nn.Embedding(5, 3), nn.Flatten())  # tokens are no layer
+    with pytest.raises(EmptyStateError, match="none of the layers chosen was met"):
+        tp.Probe(model, ["input"], [Told]).run([torch.ones(2, 2).long()], progress=False)

@@ -275,7 +275,7 @@ class Forks:
 def widest(fork: Analyzer) -> int:
     """Channels of the widest layer that a fork listens to."""
     if isinstance(fork.subject, Network):
-        return max(layer.channels for layer in fork.network.layers)
+        return max(layer.channels for layer in fork.network.with_input)
     return fork.layer.channels
 
 

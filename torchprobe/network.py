@@ -37,6 +37,13 @@ class Network:
     input_axes: tuple[str, ...] = ()
     """What the axes of the main input mean, where an analyzer has ``needs_positions`` and they are
     known; tokens have no channels yet."""
+    input: Layer | None = None
+    """The model's input as a layer, where it was chosen."""
+
+    @property
+    def with_input(self) -> tuple[Layer, ...]:
+        """All that was chosen: the model's input, where it is among it, and the layers."""
+        return self.layers if self.input is None else (self.input, *self.layers)
 
     @property
     def width(self) -> int:
@@ -45,12 +52,15 @@ class Network:
 
     @property
     def device(self) -> torch.device:
-        """Where the first layer's values are."""
-        return self.layers[0].device
+        """Where the first layer's values are; the input's where nothing else was chosen."""
+        return (self.layers or self.with_input)[0].device
 
     def at(self, positions: str) -> Network:
         """The same with the positions of every layer pooled or flattened."""
-        return replace(self, layers=tuple(layer.at(positions) for layer in self.layers))
+        given = self.input and self.input.at(positions)
+        return replace(
+            self, layers=tuple(layer.at(positions) for layer in self.layers), input=given
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,6 +61,7 @@ def _fork_state(stream: Stream, key: Key, fork: Analyzer) -> State:
         "inputs": shapes_state(fork.network.inputs) if of_network else None,
         "input_axes": list(fork.network.input_axes) if of_network else [],
         "layers": [layer.name for layer in fork.network.layers] if of_network else [],
+        "input": fork.network.input.name if of_network and fork.network.input else "",
         "tensors": fork.state_dict(),
     }
 
@@ -196,15 +197,19 @@ def _subject(stream: Stream, state: Mapping[str, Any], model: nn.Module) -> Laye
         return stream.layers[state["layer"]]
     layers = tuple(stream.layers[name] for name in state["layers"])
     inputs = shapes_from_state(state["inputs"])
-    return Network(state["layer"], model, layers, inputs, tuple(state["input_axes"]))
+    given = stream.layers.get(state["input"])
+    return Network(state["layer"], model, layers, inputs, tuple(state["input_axes"]), given)
 
 
 def subject_here(stream: Stream, fork: Analyzer) -> Layer | Network:
     """What a fork of another stream listens to, as this stream knows it."""
     if not isinstance(fork.subject, Network):
         return stream.layers[fork.layer.name]
+    given, layers = fork.network.input, fork.network.layers
     return replace(
-        fork.network, layers=tuple(stream.layers[layer.name] for layer in fork.network.layers)
+        fork.network,
+        layers=tuple(stream.layers[layer.name] for layer in layers),
+        input=given and stream.layers[given.name],
     )
 
 

@@ -324,7 +324,8 @@ class Stream:
         """Hand a call of the model to the analyzers that run it themselves."""
         network = self._network(current)
         if network is None or current.called is None:
-            reason = "called without the model around it, which analyzers of the network need"
+            alone = "called without the model around it, which analyzers of the network need"
+            reason = alone if current.called is None else "none of the layers chosen was met"
             current.skipped.append((self.root, reason))
             return
         (args, kwargs), said = current.called[1], current.labels
@@ -340,10 +341,11 @@ class Stream:
     def _network(self, current: Pass) -> Network | None:
         """The model with the layers met so far; None where it was not the model that was called."""
         layers = tuple(layer for name, layer in self.layers.items() if name != self.input)
-        if current.called is None or not layers:
+        if current.called is None or not self.layers:
             return None
         model, inputs = current.called
-        return Network(self.root, model, layers, shapes_of(inputs), self._input_axes(current))
+        axes, given = self._input_axes(current), self.layers.get(self.input)
+        return Network(self.root, model, layers, shapes_of(inputs), axes, given)
 
     def _input_axes(self, current: Pass) -> tuple[str, ...]:
         matching = current.labels.matching if self.forks.want_positions else None

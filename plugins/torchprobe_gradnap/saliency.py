@@ -11,7 +11,7 @@ from torch import nn
 from torchprobe import Analyzer, LayerBatch
 from torchprobe.errors import SettingError
 from torchprobe.groupings import scores_of
-from torchprobe.naming import canonical_names
+from torchprobe.naming import canonical_names, input_name
 from torchprobe_gradnap.analyzer import GradNAP
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SaliencyProfiles"]
 
+_INPUT_NAMES = {"LayerGradientXActivation": "InputXGradient"}
+"""Counterparts for inputs that are not called as the layer's without "Layer"."""
+
 
 class SaliencyProfiles(Analyzer):
     """Activation profiles adjusted by any captum layer attribution instead of gradients.
@@ -31,17 +34,21 @@ class SaliencyProfiles(Analyzer):
     As `GradNAP`, with the attribution's relevance of each activation for the predicted class in
     place of its gradient: examples are aligned by |relevance| and the mask is made from its mean.
     The model must take one tensor and return scores [sample, class]; further axes are summed over.
-    The fields of a result are those of `GradNAP`. Layers are modules that are called once.
+    The fields of a result are those of `GradNAP`. Layers are modules that are called once, or the
+    model's input (layer "input"), where captum's attribution to inputs takes the place of that to
+    layers: `InputXGradient` of `LayerGradientXActivation`, else the name without "Layer".
 
     Args:
-        method: the name of a class in ``captum.attr``: "LayerGradientXActivation",
+        method: the name of a layer attribution in ``captum.attr``: "LayerGradientXActivation",
             "LayerIntegratedGradients", "LayerDeepLift", ...
         options: of its ``attribute``, e.g. ``{"n_steps": 32}``.
         profiles: settings of `GradNAP`; the alignment is "gradient" unless they say otherwise,
             because relevance has the activation's strength in it already.
 
     Raises:
-        SettingError: captum has no such layer attribution; or it does not work at a layer.
+        SettingError: captum has no such layer attribution; or it does not work at a layer; or the
+            input is probed and it has no counterpart for inputs, as `LayerActivation`,
+            `LayerConductance`, `LayerGradCam` and `InternalInfluence` have none.
 
     Source: Krug & Stober 2020 (GradNAP) for the profiles; captum for the attributions.
 
@@ -72,7 +79,7 @@ class SaliencyProfiles(Analyzer):
 
     def start(self, network: Network) -> None:
         """Means of activations and relevance at every layer."""
-        forks = [self._fork(layer) for layer in network.layers]
+        forks = [self._fork(layer) for layer in network.with_input]
         self.means: dict[str, Accumulator] = {
             f"{fork.layer.name}.{name}": accumulator
             for fork in forks
@@ -97,7 +104,7 @@ class SaliencyProfiles(Analyzer):
                 f"with {len(batch.args)} arguments and {len(batch.kwargs)} by keyword"
             )
         target = _summed(batch.output).argmax(1)
-        for layer in batch.network.layers:
+        for layer in batch.network.with_input:
             values, relevance = self._attributed(batch, layer, target)
             part = LayerBatch(layer, values, batch.given, gradients=relevance)
             self._at(layer).update(part.view(batch.grouping, "each"))
@@ -105,21 +112,32 @@ class SaliencyProfiles(Analyzer):
     def _attributed(
         self, batch: NetworkBatch, layer: Layer, target: Tensor
     ) -> tuple[Tensor, Tensor]:
-        from captum.attr import LayerActivation
-
+        """Values of a layer and their relevance, both in the layer's own shape."""
         model, inputs = batch.network.model, batch.args[0]
-        module = _module(batch.network, layer)
-        values = LayerActivation(model, module).attribute(inputs)
+        at_input = layer.name == input_name(model)
+        attribution, values = self._of_input(batch) if at_input else self._of_module(batch, layer)
         try:
             with torch.enable_grad():
-                method = _attribution(self.method)(_Scores(model), module)
-                relevance = method.attribute(inputs, target=target, **self.options)
+                relevance = attribution.attribute(
+                    _leaf(inputs) if at_input else inputs, target=target, **self.options
+                )
         except (RuntimeError, AssertionError) as error:
             raise SettingError(
-                f"captum's {self.method} does not work at layer {layer.name!r}: {error}. In-place "
-                "activations (ReLU(inplace=True)) and modules called twice are the usual causes"
+                f"captum's {type(attribution).__name__} does not work at layer {layer.name!r}: "
+                f"{error}. In-place activations (ReLU(inplace=True)) and modules called twice are "
+                "the usual causes"
             ) from error
         return values.detach(), relevance.detach()
+
+    def _of_module(self, batch: NetworkBatch, layer: Layer) -> tuple[Any, Tensor]:
+        from captum.attr import LayerActivation
+
+        model, module = batch.network.model, _module(batch.network, layer)
+        values = LayerActivation(model, module).attribute(batch.args[0])
+        return _attribution(self.method)(_Scores(model), module), values
+
+    def _of_input(self, batch: NetworkBatch) -> tuple[Any, Tensor]:
+        return _input_attribution(self.method)(_Scores(batch.network.model)), batch.args[0]
 
     def compute(self) -> Iterator[Result]:
         """The profiles of every layer.
@@ -127,7 +145,7 @@ class SaliencyProfiles(Analyzer):
         Raises:
             EmptyStateError: no example with a label was seen.
         """
-        for layer in self.network.layers:
+        for layer in self.network.with_input:
             fork = self._at(layer)
             fork.provenance = (self.provenance or {}).get(layer.name)
             found = fork.compute()
@@ -176,3 +194,23 @@ def _attribution(method: str) -> Any:
             "'LayerIntegratedGradients' or 'LayerDeepLift'"
         )
     return found
+
+
+def _input_attribution(method: str) -> Any:
+    """The attribution to inputs that answers to one to layers."""
+    from captum import attr
+
+    name = _INPUT_NAMES.get(method, method.removeprefix("Layer"))
+    found = getattr(attr, name, None)
+    if found is None or issubclass(found, attr.LayerAttribution):
+        raise SettingError(
+            f"captum.attr has no counterpart of {method!r} for the model's input; leave the layer "
+            "'input' out, or choose 'LayerGradientXActivation', 'LayerIntegratedGradients' or "
+            "'LayerDeepLift'"
+        )
+    return found
+
+
+def _leaf(inputs: Tensor) -> Tensor:
+    """A copy that gradients can be taken for; captum warns where it has to see to that."""
+    return inputs.detach().clone().requires_grad_()

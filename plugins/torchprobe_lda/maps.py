@@ -178,7 +178,10 @@ def _middle_and_last(results: LayerResults) -> list[str]:
 
 
 def _confusable(results: LayerResults, reference: str | None) -> list[str]:
-    """The pair of classes with the most mistakes, relative to their rows, and what joins them."""
+    """Three classes: the pair with the most mistakes, relative to their rows, and what joins them.
+
+    Where nothing is mistaken these are the first three, never one class twice.
+    """
     result = results[reference or results.layers[0]]
     name = next((n for n in ("confusion", "confusion_fit") if n in result), None)
     names = list(result.coords["class"])
@@ -186,10 +189,11 @@ def _confusable(results: LayerResults, reference: str | None) -> list[str]:
         return names[:3]
     rows = np.maximum(result[name].values.sum(axis=1, keepdims=True), 1)
     shares = result[name].values / rows
-    mistakes = (shares + shares.T) * (1 - np.eye(len(names)))
+    mistakes = np.where(np.eye(len(names), dtype=bool), -1.0, shares + shares.T)
     a, b = np.unravel_index(mistakes.argmax(), mistakes.shape)
-    third = (mistakes[a] + mistakes[b]) * ~np.isin(np.arange(len(names)), [a, b])
-    return [names[i] for i in (a, b, third.argmax())]
+    joined = mistakes[a] + mistakes[b]
+    joined[[a, b]] = -1.0
+    return [names[i] for i in (a, b, joined.argmax())]
 
 
 def _category_colours(names: Sequence[str], categories: Mapping[str, str]) -> dict[str, str]:
@@ -275,7 +279,7 @@ def _overlay(axes: Axes, triangles: Sequence[Array], names: Sequence[str]) -> No
     every = np.stack(triangles)  # [layer, class, 2]
     outermost = np.linalg.norm(every, axis=2).argmax(axis=0)
     _name_corners(axes, 1.13 * every[outermost, np.arange(len(names))], names)
-    half = 1.35 * float(np.abs(every).max())  # room for the names
+    half = 1.35 * float(np.abs(every).max()) or 1.0  # room for the names; one class is a point
     axes.set(xticks=[], yticks=[], xlim=(-half, half), ylim=(-half, half))
     axes.set_aspect("equal", adjustable="box")
     axes.spines[["left", "bottom"]].set_visible(False)

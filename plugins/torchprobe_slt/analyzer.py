@@ -17,7 +17,7 @@ from torchprobe_slt.jacobians import ROUTES, check_model, refuse_training
 from torchprobe_slt.settings import at_least, one_of, place_of
 from torchprobe_slt.spectra import areas, curve, from_grams, of_rows
 from torchprobe_slt.sweeps import FEW, INPUTS, NODES, Sweep, few, key, notes, rows, sweeps
-from torchprobe_slt.view import n_places, places, shaped, template, view
+from torchprobe_slt.view import n_places, need_layers, places, shaped, template, view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,6 +131,7 @@ class SLT(Analyzer):
 
     def start(self, network: Network) -> None:
         """A sample of the inputs, or Gram matrices of every layer's nodes and inputs."""
+        need_layers(network)
         self._routes: dict[str, None] = {}
         self._embedded = ""
         self.kept: dict[str, BoundedSample] = {}

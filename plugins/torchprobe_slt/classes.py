@@ -19,7 +19,7 @@ from torchprobe_slt.output import Output, output_fields
 from torchprobe_slt.points import Points, judged_by_input, label_of_sample, nodes_of_classes
 from torchprobe_slt.settings import at_least, one_of, place_of
 from torchprobe_slt.sweeps import FEW, NODES, few, key, notes, sweeps
-from torchprobe_slt.view import n_places, places, template, view
+from torchprobe_slt.view import n_places, need_layers, places, template, view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -146,6 +146,7 @@ class SLTClasses(Analyzer):
 
     def start(self, network: Network) -> None:
         """A sample of each class's inputs; the scatter of all inputs, for their discriminants."""
+        need_layers(network)
         books = n_places(network.layers)
         self.kept: dict[str, BoundedSample] = kept.begin(
             network, self.per_class, self.seed, books, per_group=True

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from torchprobe.errors import LabelError, ShapeError
+from torchprobe.errors import LabelError, SettingError, ShapeError
 from torchprobe.loading import eval_mode
 from torchprobe.sandbox import unrecorded
 from torchprobe_slt.point import Point, main_leaf, point
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
     from torchprobe import Layer, Network, NetworkBatch
 
-__all__ = ["evenly", "n_places", "places", "shaped", "template", "view"]
+__all__ = ["evenly", "n_places", "need_layers", "places", "shaped", "template", "view"]
+
+
+def need_layers(network: Network) -> None:
+    """Raise `SettingError` where nothing but the model's input was chosen."""
+    if not network.layers:
+        raise SettingError("the model's input has no transforms: choose other layers, layers=...")
 
 
 def evenly(n: int, wanted: int | None) -> Tensor:

@@ -116,12 +116,12 @@ def figure(width: float, height: float) -> Figure:
 
 
 def heading(axes: Axes, title: str, subtitle: str = "", limit: int = 90) -> None:
-    """A title at the left above axes, a muted line under it."""
+    """A title at the left above axes, a muted line under it; a blank one only keeps its room."""
     at = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
     if title:
         offset = (0, 22 if subtitle else 8)
         axes.annotate(label(title, limit), (0, 1), offset, size=11, weight="bold", **at)  # type: ignore[arg-type]
-    if subtitle:
+    if subtitle.strip():
         axes.annotate(label(subtitle, 2 * limit), (0, 1), (0, 8), size=8.5, color=MUTED, **at)  # type: ignore[arg-type]
 
 

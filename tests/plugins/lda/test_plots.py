@@ -230,6 +230,7 @@ def test_mds_panels_have_one_scale_and_triangles_of_the_centroids(layers, method
     figure = plotting.plot(layers, view="mds", classes=["0", "1", "2"], method=method)
     *panels, overlay = figure.axes
     assert len(panels) == 3
+    assert [words(axes)[-1] for axes in panels] == [f"all rows, {method} MDS", *LAYERS[1:]]
     widths = [np.ptp(axes.get_xlim()) for axes in panels]
     assert widths == pytest.approx([widths[0]] * 3)
     for axes, name in zip(panels, LAYERS, strict=True):
@@ -272,6 +273,29 @@ def test_the_three_most_confused_classes_are_mapped_unasked(forty):
     worst = {f"ph{k:02}" for k in np.unravel_index(shares.argmax(), shares.shape)}
     named = set(words(plotting.plot(forty, view="mds").axes[0]))
     assert worst < named
+
+
+@pytest.mark.parametrize("mistaken", [None, (0, 1), (3, 1)])
+def test_three_distinct_classes_are_mapped_where_hardly_anything_is_mistaken(run, mistaken):
+    """Perfect classes, and ones of which two alone are mistaken, as a trained net's are."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 4
+    split = 20 * np.eye(4)[labels] + rng.normal(size=(200, 4)), labels
+    result = run(LDA(), fit=split, score=split)
+    counts = 50 * np.eye(4, dtype=int)
+    assert np.array_equal(result.confusion, counts)
+    if mistaken:
+        counts[mistaken] = 1
+    confusion = replace(result.fields["confusion"], values=counts)
+    shown = LayerResults([replace(result, fields={**result.fields, "confusion": confusion})])
+    overlay = plotting.plot(shown, view="mds").axes[-1]
+    named = [word for word in words(overlay) if word in result.coords["class"]]
+    assert len(set(named)) == len(named) == 3
+    assert {str(k) for k in mistaken or ()} < set(named)
+
+
+def test_one_class_alone_can_be_mapped(layers):
+    assert plotting.png(plotting.plot(layers, view="mds", classes=["1"]))
 
 
 def test_a_class_without_rows_in_a_subset_is_told(layers):

@@ -180,3 +180,10 @@ def test_settings_that_are_not_allowed_are_refused(settings):
 def test_the_contract_holds_for_kept_and_streamed_samples():
     check_analyzer(SLT(samples=20))
     check_analyzer(SLT(samples=None, nodes=3, inputs=2), positions=((),))
+
+
+@pytest.mark.parametrize("name", ["slt", "slt_classes"])
+def test_the_models_input_alone_has_no_transforms(name):
+    probe = tp.Probe(nn.Linear(3, 2), "input", [name], on_error="raise")
+    with pytest.raises(SettingError, match="choose other layers"):
+        probe.run([(torch.randn(9, 3), torch.arange(9) % 2)], progress=False)

@@ -1,3 +1,5 @@
+import subprocess
+
 import numpy as np
 import pytest
 import torch
@@ -158,12 +160,39 @@ def test_checkpoints_become_a_moving_picture(results, tmp_path):
         animate({"a": first}, "maps.png")
 
 
-def test_a_film_needs_ffmpeg(results, tmp_path):
-    if FFMpegWriter.isAvailable():
-        assert animate({"a": results()}, tmp_path / "maps.mp4").stat().st_size
-    else:
-        with pytest.raises(MissingExtraError, match=r"write a GIF: maps\.gif"):
-            animate({"a": results()}, tmp_path / "maps.mp4")
+@pytest.mark.skipif(not FFMpegWriter.isAvailable(), reason="ffmpeg is not installed")
+def test_a_film_has_the_frames_of_the_moving_picture(results, tmp_path):
+    checkpoints = {"epoch 1": results(), "epoch 2": results(arrange="pca")}
+    film, picture = (
+        animate(checkpoints, tmp_path / f"maps.{ending}", groups=["1"]) for ending in ("mp4", "gif")
+    )
+    frames = _frames_of_film(film, tmp_path)
+    with Image.open(picture) as drawn:
+        assert len(frames) == drawn.n_frames == 2
+        for number in range(2):
+            drawn.seek(number)
+            away = [_difference(drawn.convert("RGB"), other) for other in frames]
+            assert away[number] == min(away) < 4  # of 255: what compression loses
+    assert _difference(*frames) > 8
+
+
+def _frames_of_film(film, folder):
+    ffmpeg = FFMpegWriter.bin_path()
+    subprocess.run([ffmpeg, "-v", "error", "-i", film, folder / "%d.png"], check=True)
+    return [Image.open(path).convert("RGB") for path in sorted(folder.glob("*.png"))]
+
+
+def _difference(one, other):
+    """Of grey levels, where the pictures' even and odd sizes overlap."""
+    size = np.minimum(one.size, other.size)
+    pixels = [np.asarray(each.crop((0, 0, *size)), dtype=float) for each in (one, other)]
+    return np.abs(pixels[0] - pixels[1]).mean()
+
+
+def test_a_film_without_ffmpeg_names_the_way_out(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(FFMpegWriter, "isAvailable", lambda: False)
+    with pytest.raises(MissingExtraError, match=r"write a GIF: maps\.gif"):
+        animate({"a": results()}, tmp_path / "maps.mp4")
 
 
 def test_a_picture_that_fails_leaves_no_file(results, tmp_path):
