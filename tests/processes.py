@@ -19,7 +19,7 @@ class Processes:
     def __init__(self, size: int) -> None:
         self.size = size
         context = mp.get_context("spawn")
-        port = _free_port()
+        port = free_port()
         self.pipes, self.workers = [], []
         for rank in range(size):
             ours, theirs = context.Pipe()
@@ -50,7 +50,8 @@ class Processes:
             worker.join()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One at which nobody listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]

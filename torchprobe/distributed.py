@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["Team", "team", "telling"]
+__all__ = ["Team", "place", "team", "telling"]
 
 T = TypeVar("T")
 
@@ -47,10 +47,16 @@ def team(timeout: float) -> Team | None:
     Args:
         timeout: seconds that one waits for another.
     """
+    rank, size = place()
+    return None if size == 1 else Team(rank, size, timeout)
+
+
+def place() -> tuple[int, int]:
+    """Which of the processes this is, and of how many; (0, 1) where it is alone."""
     dist = torch.distributed
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return None
-    return Team(dist.get_rank(), dist.get_world_size(), timeout)
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
 
 
 @contextmanager

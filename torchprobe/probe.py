@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import torch
 
 from torchprobe import compat, distributed, state
+from torchprobe.buffers import those_of_the_first
 from torchprobe.checkpoint import Checkpoint
 from torchprobe.compute import compute, joined
 from torchprobe.configured import configured
@@ -218,8 +219,8 @@ class Probe:
         stream.class_names = names
         stream.lenient = self._lenient
         stream.book = self._book
-        team = self._team
-        stream.ids = SampleIds(team.rank, team.size) if team else SampleIds()
+        together = self._options.distributed == "auto"
+        stream.ids = SampleIds(distributed.place) if together else SampleIds()
         return stream
 
     def _start_over(self) -> None:
@@ -494,7 +495,12 @@ class Probe:
         )
         self._begin(course)
         where = torch.device(device) if device is not None else device_of(self.model)
-        with all_generators_kept(where), eval_mode(self.model), torch.no_grad():
+        with (
+            all_generators_kept(where),
+            eval_mode(self.model),
+            torch.no_grad(),
+            those_of_the_first(self.model, team),
+        ):
             while phases:
                 with self:
                     for split, number in course.passes(phases):
@@ -686,7 +692,8 @@ class Probe:
         with Sandbox(CPU):
             state.meet(stream, {"the saved state": here}, self._modules[root_name(self.model)])
             state.fill(stream, here)
-        stream.ids = SampleIds.from_state(saved["ids"])
+        stream.ids = self._stream.ids
+        stream.ids.resume(saved["ids"])
         stream.forks.turns = Turns.from_state(saved["turns"])
         stream.restored = bool(stream.layers)
         self._stream, self._finished = stream, state.unpack_results(saved["finished"])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["SampleIds"]
 
@@ -13,12 +13,16 @@ _SPLIT = 1 << 38
 """Samples of one split; those of two splits must not share their numbers."""
 
 
+def _alone() -> tuple[int, int]:
+    return 0, 1
+
+
 class SampleIds:
     """Numbers samples in the order in which they are seen.
 
     Args:
-        rank: which of several processes this is.
-        size: how many processes share the samples, one each in turn, so that numbers differ.
+        place: which of several processes this is, and of how many, whose numbers differ; asked each
+            time, because trainers let processes join after a probe was made.
 
     Example:
         >>> ids = SampleIds()
@@ -29,8 +33,8 @@ class SampleIds:
         ([3, 4], [0, 1])
     """
 
-    def __init__(self, rank: int = 0, size: int = 1) -> None:
-        self.rank, self.size = rank, size
+    def __init__(self, place: Callable[[], tuple[int, int]] = _alone) -> None:
+        self.place = place
         self._splits: dict[str, int] = {}
         self._seen: dict[tuple[str, int], int] = {}
 
@@ -40,8 +44,9 @@ class SampleIds:
 
     def next(self, split: str, number: int, samples: int) -> range:
         """Ids of the next samples in a pass over a split."""
-        first = self.enter(split) + self._seen.get((split, number), 0) * self.size + self.rank
-        return range(first, first + samples * self.size, self.size)
+        rank, size = self.place()
+        first = self.enter(split) + self._seen.get((split, number), 0) * size + rank
+        return range(first, first + samples * size, size)
 
     def seek(self, split: str, number: int, place: int) -> None:
         """The next sample is the one at this place of the split, whoever sees those before it."""
@@ -56,10 +61,7 @@ class SampleIds:
         seen = [[split, number, n] for (split, number), n in self._seen.items()]
         return {"splits": dict(self._splits), "seen": seen}
 
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """The inverse of `state`."""
-        ids = cls()
-        ids._splits = dict(state["splits"])
-        ids._seen = {(split, number): n for split, number, n in state["seen"]}
-        return ids
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`, in the same place."""
+        self._splits = dict(state["splits"])
+        self._seen = {(split, number): n for split, number, n in state["seen"]}

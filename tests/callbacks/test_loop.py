@@ -508,3 +508,17 @@ def test_the_first_step_of_a_listened_window_learns_the_axes_and_the_others_know
             attached = hooks(model)
             model(BATCHES[3][0])
         assert set(attached) == {"0", "2", ""}, "only what is probed, and the model itself"
+
+
+def test_what_another_callback_runs_meanwhile_is_not_listened_to():
+    """Trainers tell callbacks one after the other: one may probe while the next still listens."""
+    model = net()
+    hearing = tp.callbacks.Recorder(tp.Probe(model, ["0"], [Average()]), every=1)
+    probing = tp.callbacks.Recorder(tp.Probe(model, ["0"], [Average()]), PROBED, every=1)
+    with hearing.hear(tp.Batch(None, labels=Y[:8])):
+        model(X[:8])
+        probing.stepped()
+    hearing.stepped()
+    hearing.close()
+    assert hearing.history[1]["average"]["0"].provenance["samples"] == 8
+    assert probing.history[1]["average"]["0"].provenance["samples"] == len(X)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import torch
+from torch import Tensor
 
 from torchprobe.callbacks.bystanders import untouched
 from torchprobe.callbacks.schedule import Schedule, ScheduleLike
 from torchprobe.callbacks.sinks import sinks
+from torchprobe.distributed import place
 from torchprobe.errors import EmptyStateError, IncompleteWarning, SettingError
 from torchprobe.history import History
 from torchprobe.loading import Batch, unpack
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from torchprobe.results import Results
 
 __all__ = ["Recorder"]
+
+_probing = ContextVar("probing", default=False)
+"""Whether a recorder runs the model over its loader: no pass of the training that others hear."""
 
 
 class Recorder:
@@ -171,7 +176,7 @@ class Recorder:
             self.probe.renew()
         with ExitStack() as stack:
             stack.callback(self.probe.detach)
-            self.probe.attach(admits=admits)
+            self.probe.attach(admits=lambda: not _probing.get() and admits())
             stack.callback(self._said.close)
             self.say(batch)
             self._listening = stack.pop_all()
@@ -188,7 +193,7 @@ class Recorder:
     def _reads(self, labels: Any) -> bool:
         """Whether labels are of use; targets of a regression are not, unless someone asks."""
         needed = any(each.needs_labels for each in self.probe.analyzers.values())
-        return needed or not (isinstance(labels, torch.Tensor) and labels.is_floating_point())
+        return needed or not (isinstance(labels, Tensor) and labels.is_floating_point())
 
     def unhear(self) -> None:
         """The passes are over: take the hooks off."""
@@ -287,8 +292,12 @@ class Recorder:
 
     def _probed(self) -> Results:
         self._underway = True
-        with untouched(self.loaders.values()):
-            results = self.probe.run(**self.loaders, **self._run)  # type: ignore[arg-type]
+        token = _probing.set(True)
+        try:
+            with untouched(self.loaders.values()):
+                results = self.probe.run(**self.loaders, **self._run)  # type: ignore[arg-type]
+        finally:
+            _probing.reset(token)
         self._underway = False
         return results
 
@@ -332,12 +341,11 @@ def _by_split(loader: Any) -> dict[str, Iterable[Any]]:
 
 
 def _several_processes() -> bool:
-    there = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return there and torch.distributed.get_world_size() > 1
+    return place()[1] > 1
 
 
 def _first_process() -> bool:
-    return not _several_processes() or torch.distributed.get_rank() == 0
+    return place()[0] == 0
 
 
 def _refuse_to_wait_for_others() -> None:
