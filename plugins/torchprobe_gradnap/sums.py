@@ -51,8 +51,8 @@ class AlignedMeans(Accumulator):
         >>> from torchprobe_gradnap.alignment import Alignment
         >>> means = AlignedMeans(1, (2,))
         >>> at = Alignment(torch.tensor([[1], [1], [0]]), (2,), (2,))
-        >>> values = torch.tensor([[[1.0, 2]], [[3, 4]], [[8, 0]]])
-        >>> means.update(values, torch.tensor([0, 0, -1]), at)
+        >>> maps = torch.tensor([[[1.0, 2]], [[3, 4]], [[8, 0]]])
+        >>> means.update(maps, torch.tensor([0, 0, -1]), at)
         >>> means.labels.tolist(), means.of_groups.tolist(), means.of_all.tolist()
         ([0], [[[2.0, 3.0]]], [[1.3333333333333333, 4.666666666666667]])
     """
