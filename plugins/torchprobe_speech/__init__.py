@@ -14,7 +14,14 @@ from torchprobe_speech.audio import read_audio, resample, write_wav
 from torchprobe_speech.corpus import Corpus, espeak_corpus
 from torchprobe_speech.features import PHONEME_FEATURES, SPECTROGRAM_FEATURES, LogMel
 from torchprobe_speech.frames import FrameBatches, FrameDataset, Frames
-from torchprobe_speech.g2p import G2pTraining, GraphemeToPhoneme, Pronunciation, train_g2p
+from torchprobe_speech.g2p import (
+    G2pTraining,
+    GraphemeToPhoneme,
+    Pronunciation,
+    PronunciationError,
+    pronunciation_error,
+    train_g2p,
+)
 from torchprobe_speech.grapheme_net import GraphemeNet, LayerShape
 from torchprobe_speech.grapheme_training import (
     CtcTraining,
@@ -93,6 +100,7 @@ __all__ = [
     "PhonemeNet",
     "Pronunciation",
     "PronunciationDataset",
+    "PronunciationError",
     "Runs",
     "Segment",
     "SpectrogramBatch",
@@ -112,6 +120,7 @@ __all__ = [
     "import_torchaudio",
     "manner",
     "phoneme_of_grapheme",
+    "pronunciation_error",
     "read_audio",
     "read_cmudict",
     "read_librispeech",

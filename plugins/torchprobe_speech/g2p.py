@@ -15,14 +15,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from torchprobe.errors import SettingError
+from torchprobe.errors import InsufficientDataError, SettingError
 
+from .graphemes import edit_distance
 from .label_cascade import phoneme_of_grapheme
 from .phonemes import CMU40, SILENCE
 from .pronunciation import LETTERS, PronunciationBatch, PronunciationDataset, spell
 from .training import train
 
-__all__ = ["G2pTraining", "GraphemeToPhoneme", "Pronunciation", "train_g2p"]
+__all__ = [
+    "G2pTraining",
+    "GraphemeToPhoneme",
+    "Pronunciation",
+    "PronunciationError",
+    "pronunciation_error",
+    "train_g2p",
+]
 
 _LONGEST = 2  # phonemes for each letter, and a few: where decoding that finds no end is cut off
 
@@ -218,3 +226,45 @@ def _loss(model: GraphemeToPhoneme, batch: PronunciationBatch) -> Tensor:
     logits, _ = model(batch.words, batch.lengths, before)
     counted = functional.pad(batch.phonemes[:, :-1] > 0, (1, 0), value=True)  # up to the first 0
     return functional.cross_entropy(logits[counted], batch.phonemes[counted])
+
+
+@dataclass(frozen=True)
+class PronunciationError:
+    """How far what a network says is from a dictionary.
+
+    Attributes:
+        words: Share of words that are not said as the dictionary has them, 0 to 1.
+        phonemes: Edits by phoneme over all words, divided by the dictionary's phonemes, 0 or more.
+    """
+
+    words: float
+    phonemes: float
+
+
+def pronunciation_error(
+    model: GraphemeToPhoneme, pairs: Sequence[tuple[str, Sequence[str]]]
+) -> PronunciationError:
+    """Returns how far greedily decoded words are from a dictionary.
+
+    Of several pronunciations of a word the one counts that takes the fewest edits.
+
+    Args:
+        model: What says the words.
+        pairs: Words and their phonemes, such as those of `read_cmudict` that training left out.
+
+    Raises:
+        InsufficientDataError: There is no phoneme to say.
+        LabelError: A word holds other signs than letters and apostrophes.
+    """
+    known: dict[str, list[Sequence[str]]] = {}
+    for word, phonemes in pairs:
+        known.setdefault(word, []).append(phonemes)
+    edits = [
+        min((edit_distance(said.phonemes, each), len(each)) for each in known[said.word])
+        for said in model.pronounce(list(known))
+    ]
+    total = sum(length for _, length in edits)
+    if not total:
+        raise InsufficientDataError("there is no phoneme to compare with")
+    wrong = sum(count > 0 for count, _ in edits)
+    return PronunciationError(wrong / len(edits), sum(count for count, _ in edits) / total)

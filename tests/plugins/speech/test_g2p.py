@@ -4,8 +4,10 @@ import torch
 from torchprobe_speech import (
     G2pTraining,
     GraphemeToPhoneme,
+    Pronunciation,
     PronunciationDataset,
     carry_to_frames,
+    pronunciation_error,
     read_cmudict,
     train_g2p,
 )
@@ -45,6 +47,30 @@ def test_training_learns_to_say_unseen_words(trained):
     said = model.pronounce([word for word, _ in unseen])
     right = [list(each.phonemes) == wanted for each, (_, wanted) in zip(said, unseen, strict=True)]
     assert np.mean(right) > 0.8
+
+
+def test_errors_count_words_and_phonemes_against_the_nearest_pronunciation(monkeypatch):
+    model = GraphemeToPhoneme(["b", "k", "s"], hidden=2)
+    said = {"a": ("k", "s"), "b": ("b", "b", "b"), "i": ()}
+    monkeypatch.setattr(
+        model,
+        "pronounce",
+        lambda words: [Pronunciation(word, said[word], np.empty((0, 1))) for word in words],
+    )
+    pairs = [("a", ["b"]), ("a", ["k", "s"]), ("b", ["b"]), ("b", ["k", "b"]), ("i", ["s"])]
+    error = pronunciation_error(model, pairs)
+    assert error.words == pytest.approx(2 / 3)
+    assert error.phonemes == pytest.approx((0 + 2 + 1) / (2 + 1 + 1))
+    with pytest.raises(InsufficientDataError, match="no phoneme"):
+        pronunciation_error(model, [])
+
+
+def test_the_error_on_unseen_words_is_what_pronouncing_them_gives(trained):
+    model, unseen = trained
+    once = dict(unseen)
+    said = model.pronounce(list(once))
+    wrong = [list(each.phonemes) != once[each.word] for each in said]
+    assert pronunciation_error(model, unseen).words == pytest.approx(np.mean(wrong))
 
 
 def test_attention_says_which_phoneme_a_letter_stands_for(trained):
