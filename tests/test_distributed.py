@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDa
 import torchprobe as tp
 from torchprobe import Analyzer
 from torchprobe.accumulators import BoundedSample, GroupMeans, Mean, Moments
+from torchprobe.checkpoint import Checkpoint
 from torchprobe.cli import main
 from torchprobe.errors import DistributedError, EmptyStateError, MergeError, SettingError
 
@@ -456,10 +458,56 @@ def test_processes_that_were_killed_at_different_places_find_together(two, tmp_p
         assert alike(expected, results, ids=False, calls=False)
 
 
-def test_a_run_whose_passes_build_on_each_other_is_not_saved_in_parts(two, tmp_path):
-    for answer in two.run(stopped_and_gone_on_with, str(tmp_path), [Above]):
-        assert isinstance(answer, SettingError)
-        assert "'above'" in str(answer)
+def stopped_at_every_save(rank, folder, who, made, shard):
+    """Results of a run, and of those that one process has stopped in any of its saves."""
+    parts = {"fit": data(5), "score": data(3)}
+    if not shard:
+        parts = {split: batches[rank::2] for split, batches in parts.items()}
+
+    def run(**options):
+        analyzers, settings = made
+        probe = tp.Probe(net(), "*", list(analyzers), **settings)
+        return probe.run(**parts, shard=shard, **options)
+
+    expected, found = run(), []
+    for at in range(100):
+        saves, save = itertools.count(), Checkpoint.save
+
+        def failing(*args, saves=saves, at=at, save=save):
+            if rank == who and next(saves) == at:
+                raise KeyError("stop")
+            save(*args)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Checkpoint, "save", failing)
+            try:
+                run(checkpoint=folder, every=1)
+            except (KeyError, DistributedError):
+                pass
+            else:
+                return expected, found
+        found.append(run(checkpoint=folder, every=1))
+    raise AssertionError("it was never over")
+
+
+PASSES = ([Means, Spread], {})
+FINDING = ([Means, Above, tp.analyzer("lda", sample=10)], {})
+
+
+@pytest.mark.parametrize(
+    ("made", "who", "shard"),
+    [(PASSES, 1, True), (FINDING, 0, True), (FINDING, 1, True), (FINDING, 1, False)],
+    ids=["plain", "finding", "finding, the other", "finding in parts"],
+)
+def test_a_run_of_two_processes_goes_on_after_any_save(two, tmp_path, made, who, shard):
+    """Wherever one of them is stopped, in the middle of a pass or between two."""
+    (expected, found), others = succeed(
+        two.run(stopped_at_every_save, str(tmp_path), who, made, shard)
+    )
+    assert len(found) == len(others[1]) >= 7
+    for one, two_ in zip(found, others[1], strict=True):
+        assert one == two_ == expected
+    assert not any(tmp_path.iterdir())
 
 
 def saved_merged(rank, loads):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,13 @@ class Checkpoint:
             raise SettingError(f"every={every}; save after so many batches, at least 1")
         self.folder, self.every = Path(folder), every
         self._weights = _digest(model)
+
+    @property
+    def found(self) -> Checkpoint:
+        """Beside it, what several processes had found together when their last pass ended."""
+        beside = copy(self)
+        beside.folder = self.folder / "found"
+        return beside
 
     def save(self, state: State, progress: Progress) -> None:
         """Write the state of a probe and how far its run is.

@@ -55,13 +55,53 @@ class Course:
         self.shares = team is not None and shard
         self.at = Progress()
 
-    def resume(self) -> State | None:
-        """The state of the probe when this run was saved; None where it begins."""
-        found = self.checkpoint.load() if self.checkpoint else None
-        if found is None:
-            return None
-        state, self.at = found
-        return state
+    def resume(self, *, finds: bool) -> tuple[State | None, State | None]:
+        """The state of the probe when this run was saved, None where that is of no use any more.
+
+        Args:
+            finds: whether processes find something together at the end of a pass.
+
+        Returns:
+            It, and what was found together in the passes before; None where nothing was.
+
+        Raises:
+            SettingError: processes were saved at places that do not belong together.
+        """
+        if self.checkpoint is None:
+            return None, None
+        saved = self.checkpoint.load()
+        mine, self.at = saved or (None, self.at)
+        if self.team is None or not (self.shares or finds):
+            return mine, None
+        late = self._catch_up(mine, self.team, self.checkpoint)
+        kept = self.checkpoint.found.load() if finds and self.at.phase else None
+        return (None if late and kept else mine), (kept[0] if kept else None)
+
+    def _catch_up(self, mine: State | None, team: Team, checkpoint: Checkpoint) -> bool:
+        """Begin the pass that another process had begun; whether this one had not.
+
+        All have seen theirs of a pass and saved it before any begins the next one, so that nothing
+        is left to be seen of that before.
+        """
+        turn = mine["turns"]["number"] if mine else 0
+        said = team.exchange([turn, self.at.phase], "go on with a run")
+        furthest: int = max(phase for _, phase in said)
+        if len({turn for turn, _ in said if turn or furthest}) > 1:
+            raise SettingError(
+                f"the parts of the run in {str(checkpoint.folder.parent)!r} do not belong "
+                "together: one is missing, or processes were stopped between two turns; remove the "
+                "folder to begin again"
+            )
+        late = self.at.phase < furthest
+        if late:
+            self.at = Progress(furthest)
+        return late
+
+    def keep_found(self, save: Callable[[], State]) -> None:
+        """Save what processes have found together, all of them before any goes on."""
+        if self.team is not None and self.checkpoint is not None:
+            beside = self.checkpoint.found
+            self.team.all_or_none(lambda: beside.save(save(), self.at), "save what was found")
 
     def passes(self, phases: list[tuple[str, int]]) -> Iterator[tuple[str, int]]:
         """The passes still to be made."""
@@ -92,8 +132,8 @@ class Course:
             self.at.batches += 1
             if self.checkpoint and self.at.batches % self.checkpoint.every == 0:
                 self._save(save)
+        self._save(save)  # as one that has seen all: other processes may be in this pass still
         self.at = Progress(self.at.phase + 1)
-        self._save(save)
 
     def _save(self, save: Callable[[], State]) -> None:
         if self.checkpoint is not None:

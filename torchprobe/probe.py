@@ -46,7 +46,7 @@ from torchprobe.turns import Turns
 from torchprobe.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
     from os import PathLike
     from types import TracebackType
 
@@ -386,20 +386,25 @@ class Probe:
         """Begin another pass over the same split, for analyzers that need to see it twice."""
         self._enter_phase(self._phase[0], self._phase[1] + 1)
 
-    def _enter_phase(self, split: str, number: int) -> None:
+    def _enter_phase(
+        self, split: str, number: int, keep: Callable[[Callable[[], State]], None] | None = None
+    ) -> None:
         if self._phase != (split, number):
-            self._conclude_phase()
+            self._conclude_phase(keep)
         self._phase = (split, number)
         self._stream.number = number
         self._stream.ids.enter(split)
 
-    def _conclude_phase(self) -> None:
+    def _conclude_phase(self, keep: Callable[[Callable[[], State]], None] | None) -> None:
         """The current pass is complete: analyzers that find something in it do so now.
 
         With several processes they find it in what all have seen. All know that from then on, but
         the first alone holds it, so that nothing is counted twice when they merge again.
+
+        Args:
+            keep: saves what they have found.
         """
-        team = self._team if any(each.finds for each in self.analyzers.values()) else None
+        team = self._team if self._finds else None
         if team is not None:
             found = self._merged(team)
             new = take_over(self._stream, found.stream, self._devices)
@@ -408,7 +413,14 @@ class Probe:
         self._end_phase(self._stream, self._phase)
         if self._phase not in self._phases:
             self._phases.append(self._phase)
-        if team is not None and team.rank > 0:
+        if team is not None:
+            if keep is not None:
+                keep(self.state_dict)
+            self._hold_first()
+
+    def _hold_first(self) -> None:
+        """Let the first process alone hold what all processes know."""
+        if distributed.place()[0] > 0:
             hand_over(self._stream)
 
     def _end_phase(
@@ -493,7 +505,7 @@ class Probe:
             unpack=unpack,
             checkpoint=saved,
         )
-        self._begin(course)
+        self._begin(course, phases)
         where = torch.device(device) if device is not None else device_of(self.model)
         with (
             all_generators_kept(where),
@@ -504,15 +516,16 @@ class Probe:
             while phases:
                 with self:
                     for split, number in course.passes(phases):
-                        self._enter_phase(split, number)
+                        self._enter_phase(split, number, course.keep_found)
                         self._run_phase(course, split, where)
                 phases = phases if self._next_turn() else []
             results = self.results()
         if saved is not None:
+            saved.found.remove()
             saved.remove()
         return results
 
-    def _begin(self, course: Course) -> None:
+    def _begin(self, course: Course, phases: Sequence[tuple[str, int]]) -> None:
         """Forget what was seen, or know again what a run had seen that is gone on with."""
         self.reset()
         if course.shares:
@@ -520,22 +533,38 @@ class Probe:
         again = not any(isinstance(loader, Iterator) for loader in course.loaders.values())
         self._stream.forks.turns.allowed = again
         with distributed.telling(course.team):
-            before = course.resume()
-            if before is not None:
-                self.load_state_dict(before)
+            mine, found = course.resume(finds=self._finds)
+            if found is None and mine is not None:
+                self.load_state_dict(mine)
+            elif found is not None:
+                self._go_on(mine, found, phases[course.at.phase])
+
+    def _go_on(self, mine: State | None, found: State, phase: tuple[str, int]) -> None:
+        """Know again what processes had found together, and hold this one's part since then.
+
+        Args:
+            mine: the part; None where this process had not begun the next pass.
+            found: what was found.
+            phase: that next pass.
+        """
+        self.load_state_dict(found)
+        if mine is None:
+            self._phase = phase
+            self._hold_first()
+            return
+        state.check(mine, self._described(), "the saved state")
+        hand_over(self._stream)
+        self._take_in(self._stream, mine)
+
+    @property
+    def _finds(self) -> bool:
+        """Whether analyzers find something in a pass that later ones use."""
+        return any(each.finds for each in self.analyzers.values())
 
     def _checkpoint(self, folder: str | PathLike[str], every: int, team: Team | None) -> Checkpoint:
         """Where this process saves its run."""
-        if team is None:
-            return Checkpoint(folder, every, self.model)
-        finding = [name for name, each in self.analyzers.items() if each.finds]
-        if finding:
-            raise SettingError(
-                f"analyzer {finding[0]!r} looks at what all processes have seen in one pass before "
-                "the next, and such a run cannot be saved in parts; run it in one process, or "
-                "without checkpoint="
-            )
-        return Checkpoint(Path(folder) / f"{team.rank}-of-{team.size}", every, self.model)
+        own = Path(folder) if team is None else Path(folder) / f"{team.rank}-of-{team.size}"
+        return Checkpoint(own, every, self.model)
 
     def _next_turn(self) -> bool:
         """Keep what was found and begin again with the layers that wait, if there are any."""
@@ -688,6 +717,14 @@ class Probe:
                 f"the saved state is the part of process {part[0]} of {part[1]}, "
                 f"this is process {team.rank} of {team.size}; save with state_dict(merged=True)"
             )
+        self._take_in(stream, saved)
+        for phase in self._phases:
+            self._end_phase(stream, phase)
+        if team is not None and saved["part"] is None:
+            self._hold_first()
+
+    def _take_in(self, stream: Stream, saved: Mapping[str, Any]) -> None:
+        """Go on with a stream that holds nothing yet and a state of it."""
         here = {**saved, "layers": [state.placed(each, self._devices) for each in saved["layers"]]}
         with Sandbox(CPU):
             state.meet(stream, {"the saved state": here}, self._modules[root_name(self.model)])
@@ -700,10 +737,6 @@ class Probe:
         self._phase = (saved["phase"][0], saved["phase"][1])
         stream.number = self._phase[1]
         self._phases = [(split, number) for split, number in saved["phases"]]
-        for phase in self._phases:
-            self._end_phase(stream, phase)
-        if team is not None and team.rank > 0 and saved["part"] is None:
-            hand_over(stream)
 
     @property
     def _devices(self) -> list[torch.device]:

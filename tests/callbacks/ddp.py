@@ -14,6 +14,7 @@ import torch
 from callbacks.training import PROBED, Average, ByLabel, X, Y, hooks, net, state
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, SequentialSampler, TensorDataset
+from torchprobe_topography import TopographicLoss, lightning_callback, transformers_callback
 
 import torchprobe as tp
 
@@ -40,7 +41,7 @@ class Stopped(Exception):  # noqa: N818 - what a user's own training step might 
     """The error of one process."""
 
 
-def train(rank, trainer, port, *, probed, fails=None):
+def train(rank, trainer, port, *, probed=False, fails=None, topographic=None):
     """A training, with probes on a loader, on every step and on every epoch, or with none.
 
     Args:
@@ -50,20 +51,25 @@ def train(rank, trainer, port, *, probed, fails=None):
         probed: whether there are probes.
         fails: "alone": the training step of process 1 raises, which ends it; "loading": what it is
             probed on does.
+        topographic: how a topographic loss comes in: as a "term" of the loss, or by a "callback".
     """
     _part(rank, port)
     seen, error = {layer: [] for layer in LAYERS}, ""
-    run, model, callback_class = _TRAINERS[trainer](rank, alone=fails == "alone")
+    term = TopographicLoss("net.0", 0.5) if topographic == "term" else None
+    run, model, callback_class = _TRAINERS[trainer](rank, term, alone=fails == "alone")
     listening = [
         model.get_submodule(layer).register_forward_hook(_Listens(seen[layer])) for layer in LAYERS
     ]
     callbacks = _callbacks(callback_class, model, rank, fails) if probed else {}
+    following = (
+        [_FOLLOWING[trainer](TopographicLoss("net.0", 0.5))] if topographic == "callback" else []
+    )
     try:
         with warnings.catch_warnings(), contextlib.ExitStack() as stack:
             warnings.simplefilter("ignore")
             for each in callbacks.values():
                 stack.enter_context(each)
-            run([*callbacks.values()])
+            run([*callbacks.values(), *following])
     except Exception as trouble:  # noqa: BLE001 - told to the test
         error = f"{type(trouble).__name__}: {trouble}"
         if fails == "alone" and rank:
@@ -142,7 +148,7 @@ def _stop(rank, step, *, alone):
         raise Stopped("in the training step")
 
 
-def _lightning(rank, *, alone):
+def _lightning(rank, term, *, alone):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import lightning.pytorch as pl
@@ -159,7 +165,8 @@ def _lightning(rank, *, alone):
 
         def training_step(self, batch, _):
             _stop(rank, self.global_step, alone=alone)
-            return nn.functional.cross_entropy(self(batch[0]), batch[1])
+            loss = nn.functional.cross_entropy(self(batch[0]), batch[1])
+            return loss if term is None else loss + term(self)
 
         def configure_optimizers(self):
             return torch.optim.Adam(self.parameters(), **OPTIMIZER)
@@ -185,7 +192,7 @@ def _lightning(rank, *, alone):
     return run, model, ProbeCallback
 
 
-def _transformers(rank, *, alone):
+def _transformers(rank, term, *, alone):
     from torchprobe_speech import import_torchaudio
 
     with contextlib.suppress(tp.errors.MissingExtraError):
@@ -213,7 +220,8 @@ def _transformers(rank, *, alone):
             logits = self.net(x)
             if labels is None:
                 return {"logits": logits}
-            return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+            loss = nn.functional.cross_entropy(logits, labels)
+            return {"loss": loss if term is None else loss + term(self), "logits": logits}
 
     class Ordered(transformers.Trainer):
         def _get_train_sampler(self, *_):
@@ -255,3 +263,7 @@ def _transformers(rank, *, alone):
 
 
 _TRAINERS = {"lightning": _lightning, "transformers": _transformers}
+_FOLLOWING = {
+    "lightning": lambda loss: lightning_callback(loss, log=False),
+    "transformers": transformers_callback,
+}

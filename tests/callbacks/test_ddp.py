@@ -115,6 +115,20 @@ def test_an_error_while_one_process_loads_reaches_both(two, trainer):
     assert first.histories["loader"].steps == (0, 2)
 
 
+def test_a_topographic_callback_trains_as_the_term_in_the_loss_does(two, trainer, plain):
+    by_hand, found = (trained(two, trainer, topographic=how) for how in ("term", "callback"))
+    assert not any(each.error for each in (*by_hand, *found))
+    for term, callback, without in zip(by_hand, found, plain, strict=True):
+        assert not torch.allclose(term.state[0], without.state[0])
+        for name, one, other in zip(net().state_dict(), term.state, callback.state, strict=False):
+            if name not in (
+                "0.bias",
+                "1.running_mean",
+            ):  # batch norm leaves its gradient to rounding
+                torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert torch.equal(found[0].state[0], found[1].state[0])
+
+
 def test_a_process_that_ends_in_a_training_step_ends_the_other(trainer):
     processes = Processes(2)
     try:

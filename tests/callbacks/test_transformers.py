@@ -5,6 +5,7 @@ import copy
 import gc
 import pickle
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -181,6 +182,23 @@ def test_a_model_that_divides_by_the_number_of_items_has_gradients_of_unknown_sc
     trainer_of(model, tmp_path, [callback], gradient_accumulation_steps=2).train()
     provenance = callback.history[1]["gradient"]["net.0"].provenance
     assert provenance["gradient_scale"].startswith("unknown")
+
+
+@pytest.mark.parametrize(
+    ("processes", "averages", "scale"), [(1, True, "of"), (2, True, "unknown"), (2, False, "of")]
+)
+def test_a_number_of_items_of_all_processes_is_not_known(processes, averages, scale):
+    """The loss is divided by it, and multiplied by the number of processes."""
+    probe = probe_of(Model(), Gradient, objective=tp.TrainingLoss("mean"))
+    args = SimpleNamespace(
+        gradient_accumulation_steps=1,
+        world_size=processes,
+        average_tokens_across_devices=averages,
+        fp16=False,
+    )
+    trainer = SimpleNamespace(model_accepts_loss_kwargs=True, compute_loss_func=None)
+    module.ProbeCallback(probe)._tell_scale(args, trainer)
+    assert probe.objective.scale.split()[0].rstrip(":") == scale
 
 
 def test_numbers_reach_the_trainers_log_and_hide_none_of_its_own(tmp_path):

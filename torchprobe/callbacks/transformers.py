@@ -127,8 +127,8 @@ class _ProbeCallback(TrainerCallback):
     def _tell_scale(self, args: Any, trainer: Any) -> None:
         """Let gradients be freed of what the trainer multiplies the loss by, where that is known.
 
-        A model that divides by the number of items in all accumulated batches itself does so by a
-        number that is not told.
+        A model that divides by the number of items in all accumulated batches, or in those of all
+        processes, itself does so by a number that is not told.
         """
         loss = self.recorder.probe.objective
         if not isinstance(loss, TrainingLoss):
@@ -137,7 +137,8 @@ class _ProbeCallback(TrainerCallback):
         by_itself = (
             trainer is None or trainer.model_accepts_loss_kwargs or trainer.compute_loss_func
         )
-        reduction = None if steps > 1 and by_itself else loss.reduction
+        together = args.world_size > 1 and getattr(args, "average_tokens_across_devices", False)
+        reduction = None if by_itself and (steps > 1 or together) else loss.reduction
         scaler = loss.scaler
         if args.fp16:
             accelerator = getattr(trainer, "accelerator", None)
