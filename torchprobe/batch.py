@@ -146,7 +146,7 @@ def _float64_rows(canonical: Tensor) -> Tensor:
     """[sample, channel, *positions] → float64 [row, channel] in one copy."""
     values = canonical.cpu() if canonical.device.type == "mps" else canonical
     if values.ndim == 2:  # noqa: PLR2004 - no positions
-        return values.to(torch.float64, copy=True)
+        return values.to(torch.float64, copy=True, memory_format=torch.contiguous_format)
     return positions_first(values.flatten(2)).flatten(0, 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +23,7 @@ __all__ = [
     "is_compiled",
     "is_compiling",
     "run_operation",
+    "sparse_rows",
     "unsafe_context",
     "unsafe_tensor",
     "version_of",
@@ -67,6 +69,13 @@ def run_operation(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     state_when_called = torch._C._RestorePythonTLSSnapshot()  # type: ignore[attr-defined]  # noqa: SLF001
     with state_when_called, torch._C._ExcludeDispatchKeyGuard(_MODES):  # noqa: SLF001
         return function(*args, **kwargs)
+
+
+def sparse_rows(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    """A sparse matrix of compressed rows, without torch's remark that these are in beta state."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
+        return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)
 
 
 def unsafe_context() -> str:

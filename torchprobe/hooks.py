@@ -73,7 +73,7 @@ class HookManager:
     """Listens to modules with forward hooks, a pair for each module object.
 
     A module that holds no other needs but the second of the pair, once nobody asks for inputs: that
-    it was entered matters to what happens inside it. This makes a hook a fifth cheaper.
+    it was entered matters to what happens inside it.
 
     - A hook never returns anything, so that it cannot change what the model computes.
     - The outermost hooked call is a transaction, also when a submodule is called by itself.

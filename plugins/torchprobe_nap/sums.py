@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from torchprobe import compat
 from torchprobe.accumulators import Groups
 
 if TYPE_CHECKING:
@@ -89,17 +89,11 @@ def _times(ends: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
     """
     ones, shape = rows.new_ones(len(columns)), (len(ends) - 1, len(rows))
     if torch.backends.mkl.is_available():
-        return _compressed(ends, columns, ones, shape) @ rows
+        return compat.sparse_rows(ends, columns, ones, shape) @ rows
     from scipy.sparse import csr_array
 
     matrix = csr_array((ones.numpy(), columns.numpy(), ends.numpy()), shape)
     return torch.from_numpy(matrix @ rows.numpy())
-
-
-def _compressed(ends: Tensor, columns: Tensor, ones: Tensor, shape: tuple[int, int]) -> Tensor:
-    with warnings.catch_warnings():  # "in beta state", said once in a process
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
-        return torch.sparse_csr_tensor(ends, columns, ones, shape, check_invariants=False)
 
 
 def with_rest(groups: Groups) -> Groups:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from torchprobe import compat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,11 +138,7 @@ class _Pattern:
         return self._matrix(values[self._order])
 
     def _matrix(self, values: Tensor) -> Tensor:
-        with warnings.catch_warnings():  # once a process torch remarks that this is new
-            warnings.filterwarnings("ignore", "Sparse CSR tensor support")
-            return torch.sparse_csr_tensor(
-                self._starts, self._columns, values, self._shape, check_invariants=False
-            )
+        return compat.sparse_rows(self._starts, self._columns, values, self._shape)
 
 
 def _has_sparse_kernels(device: torch.device) -> bool:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
-from callbacks.training import PROBED, Average, ByLabel, X, Y, hooks, net, state
+from callbacks.training import PROBED, Average, ByLabel, Model, Rows, X, Y, hooks, net, state
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, SequentialSampler, TensorDataset
+from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
 from torchprobe_topography import TopographicLoss, lightning_callback, transformers_callback
 
 import torchprobe as tp
@@ -204,25 +204,6 @@ def _transformers(rank, term, *, alone):
 
     AcceleratorState._reset_state(True)  # of the training before
 
-    class Rows(Dataset):
-        def __len__(self):
-            return len(X)
-
-        def __getitem__(self, index):
-            return {"x": X[index], "labels": Y[index]}
-
-    class Model(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = net()
-
-        def forward(self, x, labels=None):
-            logits = self.net(x)
-            if labels is None:
-                return {"logits": logits}
-            loss = nn.functional.cross_entropy(logits, labels)
-            return {"loss": loss if term is None else loss + term(self), "logits": logits}
-
     class Ordered(transformers.Trainer):
         def _get_train_sampler(self, *_):
             return SequentialSampler(self.train_dataset)
@@ -231,7 +212,7 @@ def _transformers(rank, term, *, alone):
             _stop(rank, self.state.global_step, alone=alone)
             return super().training_step(*args, **named)
 
-    model = Model()
+    model = Model(term)
 
     def run(callbacks):
         with tempfile.TemporaryDirectory() as folder:

@@ -9,8 +9,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from callbacks.training import PROBED, STEPS, Average, ByLabel, Gradient, X, Y, hooks, net, state
-from torch import nn
+from callbacks.training import (
+    PROBED,
+    STEPS,
+    Average,
+    ByLabel,
+    Gradient,
+    Model,
+    Rows,
+    X,
+    hooks,
+    state,
+)
 from torch.utils.data import Dataset, SequentialSampler
 from torchprobe_speech import import_torchaudio
 
@@ -27,28 +37,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore:.*pin_memory.*"),
 ]
-
-
-class Rows(Dataset):
-    def __len__(self):
-        return len(X)
-
-    def __getitem__(self, index):
-        return {"x": X[index], "labels": Y[index]}
-
-
-class Model(nn.Module):
-    """What the Trainer expects: keyword arguments in, a loss out."""
-
-    def __init__(self):
-        super().__init__()
-        self.net = net()
-
-    def forward(self, x, labels=None):
-        logits = self.net(x)
-        if labels is None:
-            return {"logits": logits}
-        return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
 
 
 class Ordered(transformers.Trainer):

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 
 import torchprobe as tp
 from torchprobe.accumulators import Mean
@@ -55,6 +56,34 @@ def net():
     return nn.Sequential(
         nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(inplace=True), nn.Dropout(0.2), nn.Linear(6, 3)
     )
+
+
+class Rows(Dataset):
+    """The training's samples as the Hugging Face Trainer takes them."""
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, index):
+        return {"x": X[index], "labels": Y[index]}
+
+
+class Model(nn.Module):
+    """What that Trainer expects: keyword arguments in, a loss out; ``term`` is added to it."""
+
+    def __init__(self, term=None):
+        super().__init__()
+        self.net = net()
+        self.added = () if term is None else (term,)  # a tuple: no part of the model
+
+    def forward(self, x, labels=None):
+        logits = self.net(x)
+        if labels is None:
+            return {"logits": logits}
+        loss = nn.functional.cross_entropy(logits, labels)
+        for term in self.added:
+            loss = loss + term(self)
+        return {"loss": loss, "logits": logits}
 
 
 def hooks(model):
