@@ -51,7 +51,7 @@ $(BIN)/python:
 $(VENV)/.installed: $(PACKAGING) | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --upgrade "pip>=24"
 	$(PIP_INSTALL) torch
-	$(PIP_INSTALL) -e ".[speech,projection,dev]"
+	$(PIP_INSTALL) -e ".[fast,speech,projection,dev]"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.installed

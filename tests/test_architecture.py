@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     "errors version wording options sample_ids positions matching",
     (
-        "axes accumulators numerics storage documents tables compat sandbox threads naming patterns"
-        " outputs"
+        "axes accumulators numerics storage documents tables compat sandbox threads compiled naming"
+        " patterns outputs"
     ),
     (
         "fields result results drift history comparison archive layer batch network analyzer labels"
@@ -52,6 +52,7 @@ HEAVY = (
     "ignite",
     "lightning",
     "matplotlib",
+    "numba",
     "openTSNE",
     "pandas",
     "pytorch_lightning",

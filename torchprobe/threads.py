@@ -1,15 +1,19 @@
-"""How many threads numpy and scipy compute with."""
+"""How many threads things are computed with."""
 
 from __future__ import annotations
 
 import functools
+import itertools
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+import torch
 
-__all__ = ["blas_threads"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["blas_threads", "in_threads"]
 
 _WIDE = 1024
 """Units from which a matrix of them is worth several threads."""
@@ -42,3 +46,29 @@ def _controller() -> Any:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
+
+
+def in_threads(work: Callable[[slice], None], n: int, at_least: int = 1) -> None:
+    """Do work that leaves the interpreter's lock on as many threads as torch has.
+
+    Args:
+        work: of some of the items, which the others do not depend on.
+        n: how many items there are.
+        at_least: items that are worth a thread.
+
+    Example:
+        >>> done = [0] * 5
+        >>> def work(items):
+        ...     done[items] = [1] * len(done[items])
+        >>> in_threads(work, 5)
+        >>> done
+        [1, 1, 1, 1, 1]
+    """
+    n_threads = min(torch.get_num_threads(), max(1, n // at_least))
+    bounds = [n * thread // n_threads for thread in range(n_threads + 1)]
+    parts = [slice(*ends) for ends in itertools.pairwise(bounds)]
+    if n_threads == 1:
+        work(parts[0])
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        list(pool.map(work, parts))
