@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from torchprobe.accumulators.rows import positions_first
+from torchprobe.accumulators.rows import positions_first, row_parts
 from torchprobe.errors import LabelError, NonFiniteError, SettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from torchprobe.accumulators import Groups
@@ -52,13 +54,17 @@ class _Values:
         return None if keep is None else keep.to(self.canonical.device)
 
     @cached_property
+    def _sound(self) -> bool:
+        """Whether no row is to be left out for its values, as far as a look at all of them says."""
+        return self.nonfinite == "propagate" or _surely_finite(self.canonical)
+
+    @cached_property
     def _rows(self) -> tuple[Tensor, Tensor | None]:
         """Float64 rows without padding and non-finite ones, and which of the kept are finite."""
-        sound = self.nonfinite == "propagate" or _surely_finite(self.canonical)
         rows = _float64_rows(self.canonical)
         if self.kept is not None:
             rows = rows.index_select(0, self.kept.to(rows.device))
-        if sound or bool(torch.isfinite(rows.sum())):
+        if self._sound or bool(torch.isfinite(rows.sum())):
             return rows, None
         finite = torch.isfinite(rows.sum(1))
         self.n_nonfinite = int((~finite).sum())
@@ -69,17 +75,33 @@ class _Values:
             )
         return rows[finite], finite
 
+    @property
+    def _finite(self) -> Tensor | None:
+        """Which of the kept rows are finite; None for all, which is known without making rows."""
+        return None if self._sound else self._rows[1]
+
     def rows(self) -> Tensor:
         return self._rows[0]
 
+    def row_parts(self) -> Iterator[Tensor]:
+        """The rows, in parts where that is faster: not where some must be left out one by one."""
+        maps = self.canonical
+        lies_ready = maps.ndim == 2 or maps.device.type != "cpu" or "_rows" in vars(self)  # noqa: PLR2004
+        if lies_ready or not self._sound:
+            yield self.rows()
+            return
+        parts, kept = row_parts(maps.flatten(2)), self.kept
+        yield from parts if kept is None else _chosen(parts, kept)
+
     def select(self, per_row: Tensor) -> Tensor:
         """Something given per kept row, for the rows that `rows` returns."""
-        finite = self._rows[1]
+        finite = self._finite
         return per_row if finite is None else per_row[finite.to(per_row.device)]
 
     def groups(self, grouping: str) -> Groups:
-        rows, finite = self._rows
-        groups = self.labels.groups(grouping, self.shape, self.layer.name, rows.device)
+        finite, on = self._finite, self.canonical.device
+        device = torch.device("cpu") if on.type == "mps" else on  # where rows are
+        groups = self.labels.groups(grouping, self.shape, self.layer.name, device)
         return groups if finite is None else groups.select(finite)
 
     def at(self, positions: str) -> _Values:
@@ -131,6 +153,16 @@ def _center(maps: Tensor, valid: Tensor) -> Tensor:
     middle = (order[:, -1:] // 2).clamp(min=0) + 1
     at = ((order == middle.clamp(max=order[:, -1:])) & valid).int().argmax(1)  # [sample]
     return maps.gather(2, at[:, None, None].expand(-1, maps.shape[1], 1)).squeeze(2)
+
+
+def _chosen(parts: Iterator[Tensor], kept: Tensor) -> Iterator[Tensor]:
+    """Of rows in parts those that are kept, by their ascending indices."""
+    first = seen = 0
+    for part in parts:
+        last = int(torch.searchsorted(kept, seen + len(part)))
+        index = kept[first:last] - seen
+        yield part if len(index) == len(part) else part.t().index_select(1, index).t()
+        first, seen = last, seen + len(part)
 
 
 def _surely_finite(values: Tensor) -> bool:
@@ -241,6 +273,14 @@ class LayerBatch:
         sums in the model's own precision are biased (half precision) or lose digits (single).
         """
         return self._values.rows()
+
+    def row_parts(self) -> Iterator[Tensor]:
+        """The same rows in parts of a few samples, for what only adds them up.
+
+        Parts come one after the other as they are asked for, so that nothing of the size of the
+        layer is made; in memory they may lie channels first.
+        """
+        return self._values.row_parts()
 
     @property
     def groups(self) -> Groups:

@@ -106,7 +106,7 @@ class ClassSelectivity(Analyzer):
 
     def update(self, batch: LayerBatch) -> None:
         """Add the rows of a batch to their classes."""
-        self.means.update(batch.rows(), batch.groups)
+        self.means.update(batch.row_parts(), batch.groups)
 
     def compute(self) -> Result:
         """The class means, both clusterings and the indices asked for.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from torchprobe.accumulators import GroupMeans, Groups
 from torchprobe.accumulators.group_means import group_sums
@@ -13,9 +14,7 @@ from torchprobe.accumulators.rows import float64_rows
 from torchprobe.accumulators.slots import Slots, float64
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
+    from collections.abc import Iterable, Iterator, Mapping
 
     from torchprobe.accumulators import State
 
@@ -43,22 +42,25 @@ class GroupMoments(GroupMeans):
         """What the state holds: that of `GroupMeans`, and the squared deviations."""
         return {**super().slots, "squares": float64("group", *self.shape)}
 
-    def reduce(self, rows: Tensor, labels: Tensor | Groups) -> State:
-        """The moments of one batch; rows [row, *shape], labels int64 [row] or `Groups`.
-
-        Raises:
-            ShapeError: rows have another shape, or labels are not one per row.
-        """
+    def reduce(self, rows: Tensor | Iterable[Tensor], labels: Tensor | Groups) -> State:
+        """The moments of one batch; arguments and errors are those of `GroupMeans`."""
         groups = Groups.of(labels)
-        state = super().reduce(rows, groups)
+        parts = rows if isinstance(rows, Tensor) else list(rows)  # gone through twice
+        state = super().reduce(parts, groups)
         if not state:
             return {}
-        flat = float64_rows(rows, self.device).flatten(1)  # [row, feature]
-        groups = groups.to(flat.device)
-        means = state["sums"].flatten(1) / groups.counts[:, None]
+        means = state["sums"].flatten(1) / state["counts"][:, None]
+        parts = [parts] if isinstance(parts, Tensor) else parts
+        squares = group_sums(self._deviations(parts, groups, means), groups)
+        return {**state, "squares": squares.reshape(state["sums"].shape)}
+
+    def _deviations(self, parts: list[Tensor], groups: Groups, means: Tensor) -> Iterator[Tensor]:
+        """Squared deviations from the means of groups, by parts: [row, feature]."""
         means = torch.cat([means, means.new_zeros(1, means.shape[1])])  # ignored rows look up 0
-        squares = group_sums((flat - means[groups.index]).square_(), groups)
-        return {**state, "squares": squares.view_as(state["sums"])}
+        of_rows = groups.to(means.device).index.split([len(part) for part in parts])
+        for part, index in zip(parts, of_rows, strict=True):
+            flat = float64_rows(part, self.device).flatten(1)
+            yield (flat - means[index]).square_()
 
     def absorb(self, state: State) -> None:
         """Add another state, from `reduce` or from another accumulator, to this one."""

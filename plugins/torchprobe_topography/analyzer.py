@@ -127,7 +127,7 @@ class Topography(Analyzer):
 
     def update(self, batch: LayerBatch) -> None:
         """Add the rows of a batch to their classes."""
-        self.means.update(batch.rows(), batch.groups)
+        self.means.update(batch.row_parts(), batch.groups)
 
     def compute(self) -> Result:
         """The maps and their measures.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from torchprobe.accumulators.base import Accumulator, State
 from torchprobe.accumulators.groups import Groups, make_room, relabelled
-from torchprobe.accumulators.rows import as_shape, check_labelled_rows, float64_rows
+from torchprobe.accumulators.rows import as_shape, labelled_parts
 from torchprobe.accumulators.slots import Slots, float64, int64
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -41,21 +40,24 @@ class GroupMeans(Accumulator):
         groups = int64("group")
         return {"groups": groups, "counts": groups, "sums": float64("group", *self.shape)}
 
-    def reduce(self, rows: Tensor, labels: Tensor | Groups) -> State:
-        """The sums of one batch; rows [row, *shape], labels int64 [row] or `Groups`.
+    def reduce(self, rows: Tensor | Iterable[Tensor], labels: Tensor | Groups) -> State:
+        """The sums of one batch.
+
+        Args:
+            rows: [row, *shape], at once or in parts, as `LayerBatch.row_parts` gives them.
+            labels: int64 [row], or `Groups`.
 
         Raises:
             ShapeError: rows have another shape, or labels are not one per row.
         """
         groups = Groups.of(labels)
-        check_labelled_rows(rows, groups, self.shape)
+        parts = labelled_parts(rows, groups, self.shape, self.device)
         if not groups.n:
             return {}
-        rows = float64_rows(rows, self.device)
-        groups = groups.to(rows.device)
-        sums = group_sums(rows.reshape(len(rows), math.prod(self.shape)), groups)
-        sums = sums.view(groups.n, *self.shape)
-        return {"groups": groups.values, "counts": groups.counts, "sums": sums}
+        sums = group_sums(parts, groups)
+        counts = groups.counts.to(sums.device)
+        sums = sums.reshape(groups.n, *self.shape)
+        return {"groups": groups.values, "counts": counts, "sums": sums}
 
     def absorb(self, state: State) -> None:
         """Add another state, in place: new sums for every batch would cost more than adding."""
@@ -91,13 +93,43 @@ class GroupMeans(Accumulator):
         return self._seen("sums") / counts
 
 
-def group_sums(rows: Tensor, groups: Groups) -> Tensor:
-    """Sum of each group's rows: float64 [row, feature] → [group, feature].
+def group_sums(parts: Iterable[Tensor], groups: Groups) -> Tensor:
+    """Sum of each group's rows: float64 [row, feature] in parts → [group, feature].
 
     On the CPU `index_add_` costs one pass over the rows however many groups there are; on
     accelerators it adds in an order of its own, so that a matrix product keeps results repeatable.
     """
-    if rows.device.type != "cpu":
-        return groups.one_hot @ rows
-    sums = rows.new_zeros(groups.n + 1, rows.shape[1])
-    return sums.index_add_(0, groups.index, rows)[: groups.n]
+    sums, seen = None, 0
+    for rows in parts:
+        if sums is None:
+            sums = _Sums(rows, groups)
+        first, seen = seen, seen + rows.shape[0]
+        sums.add(rows, slice(first, seen))
+    assert sums is not None
+    return sums.by_group
+
+
+class _Sums:
+    """Sums by group that lie in memory as the rows do: to add rows to others would turn them."""
+
+    def __init__(self, like: Tensor, groups: Groups) -> None:
+        self.groups = groups.to(like.device)
+        self.adds = like.device.type == "cpu"
+        self.by_column = like.stride(0) < like.stride(1)
+        n, width = groups.n + 1, like.shape[1]  # ignored rows go to a group of their own
+        self.sums = like.new_zeros((width, n) if self.by_column else (n, width))
+
+    def add(self, rows: Tensor, which: slice) -> None:
+        """Add rows, which are these of all."""
+        if not self.adds:
+            found = self.groups.one_hot[:, which] @ rows
+            self.by_group.add_(found)
+        elif self.by_column:
+            self.sums.index_add_(1, self.groups.index[which], rows.t())
+        else:
+            self.sums.index_add_(0, self.groups.index[which], rows)
+
+    @property
+    def by_group(self) -> Tensor:
+        """[group, feature]."""
+        return (self.sums.t() if self.by_column else self.sums)[: self.groups.n]
