@@ -170,7 +170,7 @@ def _of(slopes: Any, sample: int) -> Any:
 
 
 def _on(slopes: Any) -> Any:
-    """The units that are on and, to fill the last tile, the first one again; how many are on."""
+    """The units that are on, with unit 0 after them to fill the last tile; and how many are on."""
     units = np.zeros(len(slopes) + ROWS, np.int64)
     n = 0
     for unit in range(len(slopes)):
