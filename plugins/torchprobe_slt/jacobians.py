@@ -77,7 +77,7 @@ def _found(point: Point, route: str, memory: int) -> tuple[dict[str, Tensor], st
     if route in ("auto", "chain"):
         chain = chain_of(point)
         if chain is not None:
-            upwards = forward_cost(chain) <= reverse_cost(chain)
+            upwards = forward_cost(chain) < reverse_cost(chain)
             return (chain_forward if upwards else chain_reverse)(chain), "chain"
         if route == "chain":
             raise SettingError(

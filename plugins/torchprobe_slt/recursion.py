@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from torchprobe_slt.fallen import Descent
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from torchprobe_slt.chain import Chain, Link
     from torchprobe_slt.spots import Spot
@@ -18,29 +20,30 @@ __all__ = ["chain_forward", "chain_reverse", "forward_cost", "reverse_cost"]
 _IN_CACHE = 1 << 20
 """Bytes of what falls at once: products and slopes find it in the cache."""
 
+_PICKING = 64
+"""Multiplications that take as long as picking a weight out for one sample, as it was timed."""
+
 
 def forward_cost(chain: Chain) -> float:
-    """Multiplications a sample of the sweep from the input: every layer's J times the next W."""
+    """Multiplications a sample of the sweep from the input: every layer's J times the next W.
+
+    Where rows are left out, the rest is gathered first; that is counted too.
+    """
     top = max(at for at, link in enumerate(chain.links) if link.read)
     cost, waiting, live = 0.0, 0.0, 0.0  # nothing is multiplied for the first W
+    sparse = any(link.density < 1 for link in chain.links[: top + 1])
+    each = chain.n_inputs + (_PICKING if sparse else 0)  # that a weight costs
     for link in chain.links[: top + 1]:
         if link.weight is not None:
             cost += waiting
-            waiting, live = len(link.weight) * live * chain.n_inputs, float(len(link.weight))
+            waiting, live = len(link.weight) * live * each, float(len(link.weight))
         waiting, live = waiting * link.density, live * link.density
     return cost + waiting
 
 
 def reverse_cost(chain: Chain) -> float:
     """Multiplications a sample of the sweeps from the nodes: one for each layer looked at."""
-    cost, below, top = 0.0, 0.0, 0.0
-    for link in chain.links:
-        if link.weight is not None:
-            below += top
-            top = float(link.weight.numel())  # a layer's own W is only looked up
-        top *= link.density
-        cost += sum(spot.n_nodes * below for spot in link.read)
-    return cost
+    return sum(descent.cost(chain) for descent in _descents(chain))
 
 
 def chain_forward(chain: Chain) -> dict[str, Tensor]:
@@ -59,13 +62,14 @@ def chain_forward(chain: Chain) -> dict[str, Tensor]:
 
 def chain_reverse(chain: Chain) -> dict[str, Tensor]:
     """J of every layer looked at, [sample, node, input], from its nodes down."""
-    below: list[Link] = []
-    out = {}
-    for link in chain.links:
-        below.insert(0, link)
-        for spot in link.read:
-            out[spot.layer.name] = _fallen(chain, below, spot)
-    return out
+    return {
+        descent.spot.layer.name: (
+            descent.fallen(chain)
+            if descent.is_sparse(chain)
+            else _fallen(chain, descent.below, descent.spot)
+        )
+        for descent in _descents(chain)
+    }
 
 
 # -- upwards
@@ -174,6 +178,15 @@ def _risen_together(chain: Chain) -> dict[str, Tensor]:
 
 
 # -- downwards
+
+
+def _descents(chain: Chain) -> Iterator[Descent]:
+    """The ways down from all layers looked at."""
+    below: list[Link] = []
+    for link in chain.links:
+        below.insert(0, link)
+        for spot in link.read:
+            yield Descent(spot, tuple(below))
 
 
 def _fallen(chain: Chain, below: Sequence[Link], spot: Spot) -> Tensor:
