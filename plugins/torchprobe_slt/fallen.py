@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Descent"]
 
-_WORTH = 1e9
+_WORTH = 3e9
 """Multiplications that are worth compiling for, which takes 1.5 s, once a process."""
 _SAVES = 0.7
 """Up to which share of torch's multiplications doing only these is the faster way."""
