@@ -73,7 +73,7 @@ def cut_maps(
     present = _present(batch)
     if not crop:
         _check_equal(batch, kept)
-        held = _held(batch.values, labels, scratch) if present is None else None
+        held = _held(batch, scratch) if present is None else None
         if held is not None:
             return held
     labels = labels if present is None else labels.masked_fill(~present.to(labels.device), -1)
@@ -86,11 +86,12 @@ def cut_maps(
     return replace(sums, left_out=left_out)
 
 
-def _held(values: Tensor, labels: Tensor, scratch: Scratch) -> Maps | None:
+def _held(batch: LayerBatch, scratch: Scratch) -> Maps | None:
     """Maps as they are, to be summed later; None where that would gain nothing, or not be right.
 
     Values are copied, for the model may overwrite them.
     """
+    values = batch.values
     if values.device.type != "cpu" or not values.is_floating_point():
         return None
     exact = torch.promote_types(values.dtype, torch.float32)
@@ -98,7 +99,9 @@ def _held(values: Tensor, labels: Tensor, scratch: Scratch) -> Maps | None:
         return None  # NaN, infinity, or a sum too large to tell
     flat = values.flatten(2) if values.ndim > 2 else values[..., None]  # noqa: PLR2004
     maps = scratch(*flat.shape, dtype=values.dtype).copy_(flat)  # [map, channel, position]
-    return Maps(with_rest(Groups.of(labels.cpu())), maps.transpose(1, 2))
+    samples, grouping = (len(values),), str(batch.grouping)
+    groups = batch.given.groups(grouping, samples, batch.layer.name, values.device)
+    return Maps(with_rest(groups), maps.transpose(1, 2))
 
 
 def _present(batch: LayerBatch) -> Tensor | None:

@@ -67,10 +67,11 @@ def test_memory_is_used_again():
     sums, groups = ProfileSums(3), Groups.of(torch.tensor([0, 1]))
     places = set()
     for _ in range(4):
-        maps = sums.scratch(2, 4, 3, dtype=torch.float32).fill_(1.0)
+        maps = sums.scratch(2, 3, 4, dtype=torch.float32).fill_(1.0)
         places.add(maps.data_ptr())
-        sums.update(Maps(groups, maps))
+        sums.update(Maps(groups, maps.transpose(1, 2)))
     assert len(places) == 1
+    assert sums.scratch(1, 3, 4, dtype=torch.float32).shape == (1, 3, 4)
     assert sums.mean.tolist() == [[[1.0] * 3] * 4] * 2
 
 
