@@ -106,7 +106,7 @@ def group_sums(parts: Iterable[Tensor], groups: Groups) -> Tensor:
         first, seen = seen, seen + rows.shape[0]
         sums.add(rows, slice(first, seen))
     assert sums is not None
-    return sums.by_group
+    return sums.by_group.contiguous()
 
 
 class _Sums:
