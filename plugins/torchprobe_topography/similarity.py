@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from torchprobe_topography.table import Table
+from torchprobe_topography.table import Kernel, Table, kernel_for
 
 if TYPE_CHECKING:
     from torchprobe_topography.neighbourhood import Pairs
@@ -43,11 +43,11 @@ class Similarity:
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
-        self._tables: dict[tuple[torch.device, torch.dtype], Table] = {}
+        self._tables: dict[tuple[torch.device, torch.dtype, Kernel], Table] = {}
 
     def table(self, filters: Tensor) -> Table:
         """The pairs where the filters are, in their precision."""
-        key = filters.device, filters.dtype
+        key = filters.device, filters.dtype, kernel_for(filters)
         if key not in self._tables:
             self._tables[key] = Table(self.pairs, *key)
         return self._tables[key]
@@ -74,14 +74,14 @@ class Cosines:
         """Whether a unit's norm is not below the smallest: bool [unit]."""
         self.inverse = squares.clamp(min=SMALLEST**2).rsqrt()
         """1 / norm: [unit]."""
-        self._both = self.inverse[table.first] * self.inverse[table.second]
-        self.values = gram[table.units :] * self._both
-        """The cosines: [pair], −1..1."""
+        self._across = table.weight * self.inverse[table.first] * self.inverse[table.second]
+        self.weighted = gram[table.units :] * self._across
+        """The cosines, each times its weight: [pair]."""
 
     @property
     def total(self) -> Tensor:
-        """Their weighted sum, a scalar."""
-        return (self.values * self.table.weight).sum()
+        """Their sum, a scalar."""
+        return self.weighted.sum()
 
     def coefficients(self, scale: Tensor | float) -> tuple[Tensor, Tensor]:
         """The gradient as a sparse matrix: its diagonal [unit], and off it [pair], of either side.
@@ -89,11 +89,10 @@ class Cosines:
         ∂/∂w_c Σ ω cos = Σ_j (ω_cj + ω_jc) (w_j / |w_c||w_j| − cos_cj w_c / |w_c|²).
         """
         table = self.table
-        shared = table.weight * self.values
         towards = torch.zeros_like(self.inverse)
-        towards.index_add_(0, table.first, shared).index_add_(0, table.second, shared)
-        across = table.weight * self._both
-        return -towards * self.inverse.square() * self.alive * scale, across * scale
+        towards.index_add_(0, table.first, self.weighted)
+        towards.index_add_(0, table.second, self.weighted)
+        return towards * self.inverse.square() * self.alive * -scale, self._across * scale
 
     def add_gradient_(self, gradient: Tensor, filters: Tensor, scale: Tensor | float) -> None:
         """Add ``scale`` times the gradient of `total` to ``gradient`` [unit, feature]."""

@@ -1,47 +1,43 @@
-"""Products of neighbouring filters, and sums of neighbours: two sparse matrices of one pattern."""
+"""Products of neighbouring filters, and sums of neighbours: a sparse matrix, half and whole."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from torchprobe import compat
+from torchprobe.compiled import can_compile
+from torchprobe_topography.patterns import LoopPattern, Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from torchprobe_topography.neighbourhood import Pairs
 
-__all__ = ["Table"]
+__all__ = ["Kernel", "Table", "kernel_for"]
+
+Kernel: TypeAlias = Literal["loops", "sparse", "gather"]
 
 _PART = 1 << 22  # numbers that are gathered at once where there are no sparse kernels
+_WORTH_COMPILING = 1 << 18
+"""Weights: a second of compiling is won back in some thousand steps."""
 
 
 class Table:
     """The pairs of a grid on a device, in a precision.
 
-    Where torch has sparse kernels (MKL, CUDA) they read the filters once; elsewhere pairs are
-    gathered, part by part. Both give the same numbers up to rounding.
-
     Args:
         pairs: of neighbours.
         device: where the filters are.
         dtype: float32 or float64.
-        sparse: whether to use sparse kernels; by default where they are.
+        kernel: what multiplies (`kernel_for`). All give the same numbers up to rounding.
     """
 
     def __init__(
-        self,
-        pairs: Pairs,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        sparse: bool | None = None,
+        self, pairs: Pairs, device: torch.device, dtype: torch.dtype, kernel: Kernel
     ) -> None:
         self.units = pairs.units
         self.first = torch.as_tensor(pairs.first, device=device)
@@ -50,24 +46,13 @@ class Table:
         """[pair]."""
         self.weight = torch.as_tensor(pairs.weight, device=device, dtype=dtype)
         """[pair]."""
-        self._sparse = _has_sparse_kernels(device) if sparse is None else sparse
-        if self._sparse:
-            itself = np.arange(pairs.units)
-            low = np.minimum(pairs.first, pairs.second)
-            high = np.maximum(pairs.first, pairs.second)
-            self._upper = _Pattern(
-                np.concatenate([itself, low]), np.concatenate([itself, high]), device
-            )
-            self._whole = _Pattern(
-                np.concatenate([itself, pairs.first, pairs.second]),
-                np.concatenate([itself, pairs.second, pairs.first]),
-                device,
-            )
+        self._patterns = None if kernel == "gather" else _patterns(pairs, device, kernel)
+        """Of each pair once, and on both sides of the diagonal."""
 
     def gram(self, filters: Tensor) -> Tensor:
         """Products of each unit with itself, then of each pair: [unit + pair]."""
-        if self._sparse:
-            return self._upper.products(filters)
+        if self._patterns is not None:
+            return self._patterns[0].products(filters)
         products = [
             torch.linalg.vecdot(filters[first], filters[second])
             for first, second in self._parts(filters, itself=True)
@@ -87,9 +72,9 @@ class Table:
             alive: units that get anything: bool [unit].
         """
         to_first, to_second = across * alive[self.first], across * alive[self.second]
-        if self._sparse:
-            matrix = self._whole.matrix(torch.cat([own, to_first, to_second]))
-            gradient.addmm_(matrix, filters)
+        if self._patterns is not None:
+            entries = torch.cat([own, to_first, to_second])
+            self._patterns[1].add_product_(gradient, filters, entries)
             return
         gradient.addcmul_(filters, own[:, None])
         start = 0
@@ -109,37 +94,36 @@ class Table:
         return zip(first.split(size), second.split(size), strict=True)
 
 
-class _Pattern:
-    """Where the entries of a sparse matrix stand, given in any order."""
+def kernel_for(filters: Tensor) -> Kernel:
+    """What multiplies filters [unit, feature] fastest.
 
-    def __init__(
-        self, rows: NDArray[np.int64], columns: NDArray[np.int64], device: torch.device
-    ) -> None:
-        units = int(rows.max()) + 1
-        order = np.lexsort((columns, rows))
-        starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=units))])
-        self._shape = units, units
-        self._starts, self._columns = (
-            torch.as_tensor(each, dtype=torch.int32, device=device)
-            for each in (starts, columns[order])
-        )
-        self._order = torch.as_tensor(order, device=device)
-        self._place = torch.as_tensor(np.argsort(order), device=device)
-
-    def products(self, filters: Tensor) -> Tensor:
-        """The entries of filters · filtersᵀ, in the order in which they were given."""
-        zeros = self._matrix(filters.new_zeros(len(self._order)))
-        found = torch.sparse.sampled_addmm(zeros, filters, filters.T, beta=0.0)
-        entries: Tensor = found.values()[self._place]
-        return entries
-
-    def matrix(self, values: Tensor) -> Tensor:
-        """The matrix of these entries, in the order in which places were given."""
-        return self._matrix(values[self._order])
-
-    def _matrix(self, values: Tensor) -> Tensor:
-        return compat.sparse_rows(self._starts, self._columns, values, self._shape)
+    Compiled loops where numba is there and the layer large enough to be compiled for; else torch's
+    sparse kernels where it has them (MKL, CUDA). Elsewhere pairs are gathered, part by part.
+    """
+    if _can_loop(filters):
+        return "loops"
+    device = filters.device.type
+    sparse = device == "cuda" or (device == "cpu" and torch.backends.mkl.is_available())
+    return "sparse" if sparse else "gather"
 
 
-def _has_sparse_kernels(device: torch.device) -> bool:
-    return device.type == "cuda" or (device.type == "cpu" and torch.backends.mkl.is_available())
+def _can_loop(filters: Tensor) -> bool:
+    if compat.is_compiling():  # numbers that Dynamo only pretends to have
+        return False
+    here = filters.device.type == "cpu" and filters.is_contiguous()
+    return (
+        here
+        and filters.numel() >= _WORTH_COMPILING
+        and can_compile()
+        and not compat.unsafe_tensor(filters)
+    )
+
+
+def _patterns(pairs: Pairs, device: torch.device, kernel: Kernel) -> tuple[Pattern, Pattern]:
+    kind = LoopPattern if kernel == "loops" else Pattern
+    itself = np.arange(pairs.units)
+    low, high = np.minimum(pairs.first, pairs.second), np.maximum(pairs.first, pairs.second)
+    rows = np.concatenate([itself, pairs.first, pairs.second])
+    columns = np.concatenate([itself, pairs.second, pairs.first])
+    half = kind(np.concatenate([itself, low]), np.concatenate([itself, high]), device)
+    return half, kind(rows, columns, device)

@@ -65,11 +65,11 @@ def test_it_equals_the_double_loop(grid, size, border, literal, seed):
     assert found.item() == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("sparse", [True, False])
-def test_both_kernels_equal_each_other(sparse):
+@pytest.mark.parametrize("kernel", ["loops", "sparse", "gather"])
+def test_all_kernels_equal_each_other(kernel):
     filters, grid = random(23, 5), Grid(6, 4, 23)
     pairs = Neighbourhood().pairs(grid)
-    table = Table(pairs, filters.device, filters.dtype, sparse=sparse)
+    table = Table(pairs, filters.device, filters.dtype, kernel)
     gram = filters @ filters.T
     expected = torch.cat([gram.diagonal(), gram[pairs.first, pairs.second]])
     assert torch.allclose(table.gram(filters), expected, atol=1e-12)
