@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -67,24 +66,9 @@ def in_threads(work: Callable[[slice], None], n: int, at_least: int = 1) -> None
     """
     n_threads = min(torch.get_num_threads(), max(1, n // at_least))
     bounds = [n * thread // n_threads for thread in range(n_threads + 1)]
-    mine, *others = (slice(*ends) for ends in itertools.pairwise(bounds))
-    if not others:
-        work(mine)
+    parts = [slice(*ends) for ends in itertools.pairwise(bounds)]
+    if n_threads == 1:
+        work(parts[0])
         return
-    begun = [_pool(torch.get_num_threads() - 1, os.getpid()).submit(work, part) for part in others]
-    try:
-        work(mine)
-    finally:
-        left = [part for part, each in zip(others, begun, strict=True) if each.cancel()]
-        done = [each for each in begun if not each.cancelled()]
-        wait(done)
-    for part in left:  # no thread was free: perhaps this is one of them
-        work(part)
-    for each in done:
-        each.result()
-
-
-@functools.cache
-def _pool(n_threads: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001 - forks have none
-    """Threads that wait for work: to make them takes longer than a small layer."""
-    return ThreadPoolExecutor(n_threads, "torchprobe")
+    with ThreadPoolExecutor(n_threads) as pool:
+        list(pool.map(work, parts))
