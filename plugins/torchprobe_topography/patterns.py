@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,8 +13,6 @@ from torchprobe.threads import in_threads
 from torchprobe_topography import loops
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -22,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LoopPattern", "Pattern"]
 
-_WORTH_A_THREAD = 1 << 17
-"""Weights; a thread takes as long to be woken as to read them."""
+_WORTH_A_THREAD = 1 << 20
+"""Weights: they take three times as long as to begin threads."""
 
 
 class Pattern:
@@ -49,47 +47,74 @@ class Pattern:
 
     def products(self, filters: Tensor) -> Tensor:
         """The entries of filters · filtersᵀ, in the order in which they were given."""
-        return self._products(filters)[self._place]
+        zeros = self._matrix(filters.new_zeros(len(self._order)))
+        found = torch.sparse.sampled_addmm(zeros, filters, filters.T, beta=0.0)
+        entries: Tensor = found.values()[self._place]
+        return entries
 
     def add_product_(self, gradient: Tensor, filters: Tensor, entries: Tensor) -> None:
         """Add the matrix of these entries, in the order of their places, times the filters."""
-        self._add_product_(gradient, filters, entries[self._order])
-
-    def _products(self, filters: Tensor) -> Tensor:
-        zeros = self._matrix(filters.new_zeros(len(self._order)))
-        found: Tensor = torch.sparse.sampled_addmm(zeros, filters, filters.T, beta=0.0).values()
-        return found
-
-    def _add_product_(self, gradient: Tensor, filters: Tensor, values: Tensor) -> None:
-        gradient.addmm_(self._matrix(values), filters)
+        gradient.addmm_(self._matrix(entries[self._order]), filters)
 
     def _matrix(self, values: Tensor) -> Tensor:
         return compat.sparse_rows(self._starts, self._columns, values, self._shape)
 
 
-class LoopPattern(Pattern):
-    """The same, multiplied by compiled loops, which read each row of filters from end to end.
+class LoopPattern:
+    """The same, multiplied by compiled loops over as many columns in each row as in the fullest.
 
-    Rows are computed apart, so that the number of threads changes nothing.
+    Empty places stand for the unit itself times 0: one that is not finite spoils no other. Rows are
+    computed apart, so that the number of threads changes nothing.
+
+    Args:
+        rows: of the entries, in any order, each unit at least once: [entry].
+        columns: [entry].
+        at_once: columns that the loop takes at once.
     """
 
-    def _products(self, filters: Tensor) -> Tensor:
-        found = filters.new_empty(len(self._order))
-        self._run(loops.products, filters, found)
-        return found
+    def __init__(self, rows: Indices, columns: Indices, at_once: int) -> None:
+        counts = np.bincount(rows)
+        width = -(-int(counts.max()) // at_once) * at_once
+        order = np.argsort(rows, kind="stable")
+        place = np.empty_like(order)
+        place[order] = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        self._columns = np.repeat(np.arange(len(counts))[:, None], width, axis=1)
+        self._columns[rows, place] = columns
+        self._place = torch.as_tensor(rows * width + place)
 
-    def _add_product_(self, gradient: Tensor, filters: Tensor, values: Tensor) -> None:
+    def products(self, filters: Tensor) -> Tensor:
+        """The entries of filters · filtersᵀ, in the order in which they were given."""
+        found = filters.new_empty(self._columns.shape)
+        work, units, products = compiled(loops.products), _numbers(filters), _numbers(found)
+
+        def some(part: slice) -> None:
+            work(part.start, self._columns[part], units, products[part])
+
+        in_threads(some, *_share(filters))
+        return found.view(-1)[self._place]
+
+    def add_product_(self, gradient: Tensor, filters: Tensor, entries: Tensor) -> None:
+        """Add the matrix of these entries, in the order of their places, times the filters."""
         into = gradient if gradient.is_contiguous() else torch.zeros_like(filters)
-        self._run(loops.add_product, filters, values, into)
+        table = entries.new_zeros(self._columns.size)
+        table[self._place] = entries
+        values = _numbers(table.view(self._columns.shape))
+        work, units, sums = compiled(loops.add_product), _numbers(filters), _numbers(into)
+
+        def some(part: slice) -> None:
+            work(part.start, self._columns[part], values[part], units, sums)
+
+        in_threads(some, *_share(filters))
         if into is not gradient:
             gradient.add_(into)
 
-    def _run(self, loop: Callable[..., None], *tensors: Tensor) -> None:
-        """A loop over all units."""
-        work = compiled(loop)
-        arrays = [each.detach().numpy() for each in (self._starts, self._columns, *tensors)]
 
-        def some(units: slice) -> None:
-            work(units.start, units.stop, *arrays)
+def _numbers(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.detach().numpy()
+    return array
 
-        in_threads(some, len(tensors[0]), 1 + _WORTH_A_THREAD // max(1, tensors[0].shape[1]))
+
+def _share(filters: Tensor) -> tuple[int, int]:
+    """How many units there are, and how many are worth a thread."""
+    units, features = filters.shape
+    return units, 1 + _WORTH_A_THREAD // max(1, features)

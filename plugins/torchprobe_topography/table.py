@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchprobe import compat
 from torchprobe.compiled import can_compile
+from torchprobe_topography import loops
 from torchprobe_topography.patterns import LoopPattern, Pattern
 
 if TYPE_CHECKING:
@@ -119,11 +120,15 @@ def _can_loop(filters: Tensor) -> bool:
     )
 
 
-def _patterns(pairs: Pairs, device: torch.device, kernel: Kernel) -> tuple[Pattern, Pattern]:
-    kind = LoopPattern if kernel == "loops" else Pattern
-    itself = np.arange(pairs.units)
-    low, high = np.minimum(pairs.first, pairs.second), np.maximum(pairs.first, pairs.second)
-    rows = np.concatenate([itself, pairs.first, pairs.second])
-    columns = np.concatenate([itself, pairs.second, pairs.first])
-    half = kind(np.concatenate([itself, low]), np.concatenate([itself, high]), device)
-    return half, kind(rows, columns, device)
+def _patterns(
+    pairs: Pairs, device: torch.device, kernel: Kernel
+) -> tuple[Pattern | LoopPattern, Pattern | LoopPattern]:
+    itself, first, second = np.arange(pairs.units), pairs.first, pairs.second
+    half = np.concatenate([itself, first]), np.concatenate([itself, second])
+    whole = np.concatenate([half[0], second]), np.concatenate([half[1], first])
+    if kernel == "loops":
+        return (
+            LoopPattern(*half, loops.PRODUCTS_AT_ONCE),
+            LoopPattern(*whole, loops.ADDED_AT_ONCE),
+        )
+    return Pattern(*half, device), Pattern(*whole, device)

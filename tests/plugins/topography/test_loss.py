@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from references import topography as reference
 from torch import nn
 from torch.nn.utils import parametrizations
-from torchprobe_topography import Grid, Neighbourhood, Ramp, TopographicLoss
+from torchprobe_topography import Grid, Neighbourhood, Ramp, TopographicLoss, table
 from torchprobe_topography.similarity import Similarity, neighbour_similarity
-from torchprobe_topography.table import Table
 
 from torchprobe.errors import (
     EmptyStateError,
@@ -21,6 +20,16 @@ from torchprobe.errors import (
     SettingError,
     ShapeError,
 )
+
+
+@pytest.fixture(params=["compiled", "not compiled"], autouse=True, scope="module")
+def multiplied(request):
+    """All of this with loops, however small a layer, and without numba."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "_WORTH_COMPILING", 0)
+        if request.param == "not compiled":
+            patch.setattr(table, "can_compile", lambda: False)
+        yield
 
 
 def linear(weight):
@@ -63,26 +72,6 @@ def test_it_equals_the_double_loop(grid, size, border, literal, seed):
     )(linear(weight))
     expected = 0.7 * reference.loss(weight.numpy(), *shape, size, border == "wrap", literal)
     assert found.item() == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.mark.parametrize("kernel", ["loops", "sparse", "gather"])
-def test_all_kernels_equal_each_other(kernel):
-    filters, grid = random(23, 5), Grid(6, 4, 23)
-    pairs = Neighbourhood().pairs(grid)
-    table = Table(pairs, filters.device, filters.dtype, kernel)
-    gram = filters @ filters.T
-    expected = torch.cat([gram.diagonal(), gram[pairs.first, pairs.second]])
-    assert torch.allclose(table.gram(filters), expected, atol=1e-12)
-    own, across, alive = random(23, seed=1), random(len(pairs), seed=2), torch.ones(23).bool()
-    alive[3] = False
-    matrix = own.diag()
-    matrix[pairs.first, pairs.second] = matrix[pairs.second, pairs.first] = across
-    matrix[3] = 0
-    gradient = random(23, 5, seed=3)
-    expected = gradient + matrix @ filters
-    own = own * alive
-    table.add_product_(gradient, filters, own, across, alive)
-    assert torch.allclose(gradient, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("border", ["truncate", "wrap"])
