@@ -49,12 +49,12 @@ class Pattern:
         """The entries of filters · filtersᵀ, in the order in which they were given."""
         zeros = self._matrix(filters.new_zeros(len(self._order)))
         found = torch.sparse.sampled_addmm(zeros, filters, filters.T, beta=0.0)
-        entries: Tensor = found.values()[self._place]
+        entries: Tensor = found.values().index_select(0, self._place)
         return entries
 
     def add_product_(self, gradient: Tensor, filters: Tensor, entries: Tensor) -> None:
         """Add the matrix of these entries, in the order of their places, times the filters."""
-        gradient.addmm_(self._matrix(entries[self._order]), filters)
+        gradient.addmm_(self._matrix(entries.index_select(0, self._order)), filters)
 
     def _matrix(self, values: Tensor) -> Tensor:
         return compat.sparse_rows(self._starts, self._columns, values, self._shape)
@@ -91,13 +91,12 @@ class LoopPattern:
             work(part.start, self._columns[part], units, products[part])
 
         in_threads(some, *_share(filters))
-        return found.view(-1)[self._place]
+        return found.view(-1).index_select(0, self._place)
 
     def add_product_(self, gradient: Tensor, filters: Tensor, entries: Tensor) -> None:
         """Add the matrix of these entries, in the order of their places, times the filters."""
         into = gradient if gradient.is_contiguous() else torch.zeros_like(filters)
-        table = entries.new_zeros(self._columns.size)
-        table[self._place] = entries
+        table = entries.new_zeros(self._columns.size).scatter_(0, self._place, entries)
         values = _numbers(table.view(self._columns.shape))
         work, units, sums = compiled(loops.add_product), _numbers(filters), _numbers(into)
 

@@ -74,7 +74,10 @@ class Cosines:
         """Whether a unit's norm is not below the smallest: bool [unit]."""
         self.inverse = squares.clamp(min=SMALLEST**2).rsqrt()
         """1 / norm: [unit]."""
-        self._across = table.weight * self.inverse[table.first] * self.inverse[table.second]
+        # index_select: an index of tensors wakes all threads for whatever few numbers
+        of_first = self.inverse.index_select(0, table.first)
+        of_second = self.inverse.index_select(0, table.second)
+        self._across = table.weight * of_first * of_second
         self.weighted = gram[table.units :] * self._across
         """The cosines, each times its weight: [pair]."""
 

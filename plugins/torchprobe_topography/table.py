@@ -72,7 +72,8 @@ class Table:
             across: the same on both sides of it: [pair].
             alive: units that get anything: bool [unit].
         """
-        to_first, to_second = across * alive[self.first], across * alive[self.second]
+        to_first = across * alive.index_select(0, self.first)
+        to_second = across * alive.index_select(0, self.second)
         if self._patterns is not None:
             entries = torch.cat([own, to_first, to_second])
             self._patterns[1].add_product_(gradient, filters, entries)
@@ -109,15 +110,10 @@ def kernel_for(filters: Tensor) -> Kernel:
 
 
 def _can_loop(filters: Tensor) -> bool:
-    if compat.is_compiling():  # numbers that Dynamo only pretends to have
+    if compat.is_compiling():  # Dynamo has no numbers for them
         return False
     here = filters.device.type == "cpu" and filters.is_contiguous()
-    return (
-        here
-        and filters.numel() >= _WORTH_COMPILING
-        and can_compile()
-        and not compat.unsafe_tensor(filters)
-    )
+    return here and filters.numel() >= _WORTH_COMPILING and can_compile()
 
 
 def _patterns(
