@@ -13,15 +13,52 @@ from torchprobe.threads import in_threads
 from torchprobe_topography import loops
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from torch import Tensor
 
     Indices = NDArray[np.int64]
 
-__all__ = ["LoopPattern", "Pattern"]
+__all__ = ["Jobs", "LoopPattern", "Pattern"]
 
-_WORTH_A_THREAD = 1 << 20
-"""Weights: they take three times as long as to begin threads."""
+_PART = 1 << 18
+"""Weights that a thread takes at once: a tenth of a millisecond."""
+_WORTH_A_THREAD = 4
+"""Parts: to begin threads takes as long as two or three."""
+
+
+class Jobs:
+    """Loops over the units of several layers, to be shared out over threads together.
+
+    Layers of a usual size are over sooner than threads have begun. Units are computed apart, so
+    that the number of threads changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Callable[[slice], None], slice]] = []
+        self._written: set[int] = set()
+
+    def add(self, loop: Callable[[slice], None], filters: Tensor, into: Tensor) -> None:
+        """Add a loop over some of the filters' units, which writes to the same of ``into``."""
+        if into.data_ptr() in self._written:  # a weight that two layers share
+            self.run()
+        self._written.add(into.data_ptr())
+        units, features = filters.shape
+        step = max(1, _PART // max(1, features))
+        self._parts += [
+            (loop, slice(start, min(start + step, units))) for start in range(0, units, step)
+        ]
+
+    def run(self) -> None:
+        """Do and forget them."""
+        parts, self._parts, self._written = self._parts, [], set()
+
+        def some(which: slice) -> None:
+            for loop, units in parts[which]:
+                loop(units)
+
+        in_threads(some, len(parts), _WORTH_A_THREAD)
 
 
 class Pattern:
@@ -63,8 +100,7 @@ class Pattern:
 class LoopPattern:
     """The same, multiplied by compiled loops over as many columns in each row as in the fullest.
 
-    Empty places stand for the unit itself times 0: one that is not finite spoils no other. Rows are
-    computed apart, so that the number of threads changes nothing.
+    Empty places stand for the unit itself times 0: one that is not finite spoils no other.
 
     Args:
         rows: of the entries, in any order, each unit at least once: [entry].
@@ -82,38 +118,36 @@ class LoopPattern:
         self._columns[rows, place] = columns
         self._place = torch.as_tensor(rows * width + place)
 
-    def products(self, filters: Tensor) -> Tensor:
-        """The entries of filters · filtersᵀ, in the order in which they were given."""
+    def products(self, filters: Tensor, jobs: Jobs) -> Callable[[], Tensor]:
+        """What gives the entries of filters · filtersᵀ, as they were given, after the jobs."""
         found = filters.new_empty(self._columns.shape)
-        work, units, products = compiled(loops.products), _numbers(filters), _numbers(found)
+        work, units, sums = compiled(loops.products), _numbers(filters), _numbers(found)
 
         def some(part: slice) -> None:
-            work(part.start, self._columns[part], units, products[part])
+            work(part.start, self._columns[part], units, sums[part])
 
-        in_threads(some, *_share(filters))
-        return found.view(-1).index_select(0, self._place)
+        jobs.add(some, filters, found)
+        return lambda: found.view(-1).index_select(0, self._place)
 
-    def add_product_(self, gradient: Tensor, filters: Tensor, entries: Tensor) -> None:
-        """Add the matrix of these entries, in the order of their places, times the filters."""
-        into = gradient if gradient.is_contiguous() else torch.zeros_like(filters)
+    def add_product_(self, gradient: Tensor, filters: Tensor, entries: Tensor, jobs: Jobs) -> None:
+        """Add the matrix of these entries, in the order of their places, times the filters.
+
+        Args:
+            gradient: contiguous: [unit, feature].
+            filters: [unit, feature].
+            entries: [entry].
+            jobs: which will do it.
+        """
         table = entries.new_zeros(self._columns.size).scatter_(0, self._place, entries)
         values = _numbers(table.view(self._columns.shape))
-        work, units, sums = compiled(loops.add_product), _numbers(filters), _numbers(into)
+        work, units, sums = compiled(loops.add_product), _numbers(filters), _numbers(gradient)
 
         def some(part: slice) -> None:
             work(part.start, self._columns[part], values[part], units, sums)
 
-        in_threads(some, *_share(filters))
-        if into is not gradient:
-            gradient.add_(into)
+        jobs.add(some, filters, gradient)
 
 
 def _numbers(tensor: Tensor) -> NDArray[Any]:
     array: NDArray[Any] = tensor.detach().numpy()
     return array
-
-
-def _share(filters: Tensor) -> tuple[int, int]:
-    """How many units there are, and how many are worth a thread."""
-    units, features = filters.shape
-    return units, 1 + _WORTH_A_THREAD // max(1, features)

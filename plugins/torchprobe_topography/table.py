@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -11,20 +12,18 @@ from torch import Tensor
 from torchprobe import compat
 from torchprobe.compiled import can_compile
 from torchprobe_topography import loops
-from torchprobe_topography.patterns import LoopPattern, Pattern
+from torchprobe_topography.patterns import Jobs, LoopPattern, Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from torchprobe_topography.neighbourhood import Pairs
+    from torchprobe_topography.neighbourhood import Indices, Pairs
 
 __all__ = ["Kernel", "Table", "kernel_for"]
 
 Kernel: TypeAlias = Literal["loops", "sparse", "gather"]
 
 _PART = 1 << 22  # numbers that are gathered at once where there are no sparse kernels
-_WORTH_COMPILING = 1 << 18
-"""Weights: a second of compiling is won back in some thousand steps."""
 
 
 class Table:
@@ -47,13 +46,33 @@ class Table:
         """[pair]."""
         self.weight = torch.as_tensor(pairs.weight, device=device, dtype=dtype)
         """[pair]."""
-        self._patterns = None if kernel == "gather" else _patterns(pairs, device, kernel)
-        """Of each pair once, and on both sides of the diagonal."""
+        half, whole = _entries(pairs)
+        self._loops = self._sparse = None
+        if kernel == "loops":
+            self._loops = (
+                LoopPattern(*half, loops.PRODUCTS_AT_ONCE),
+                LoopPattern(*whole, loops.ADDED_AT_ONCE),
+            )
+        elif kernel == "sparse":
+            self._sparse = Pattern(*half, device), Pattern(*whole, device)
 
-    def gram(self, filters: Tensor) -> Tensor:
-        """Products of each unit with itself, then of each pair: [unit + pair]."""
-        if self._patterns is not None:
-            return self._patterns[0].products(filters)
+    def gram(self, filters: Tensor, jobs: Jobs) -> Callable[[], Tensor]:
+        """What gives, after some jobs, products of units with themselves, then of pairs.
+
+        Args:
+            filters: [unit, feature].
+            jobs: are added to.
+
+        Returns:
+            A function that gives [unit + pair].
+        """
+        if self._loops is not None:
+            return self._loops[0].products(filters, jobs)
+        return functools.partial(self._gram, filters)
+
+    def _gram(self, filters: Tensor) -> Tensor:
+        if self._sparse is not None:
+            return self._sparse[0].products(filters)
         products = [
             torch.linalg.vecdot(filters[first], filters[second])
             for first, second in self._parts(filters, itself=True)
@@ -61,7 +80,13 @@ class Table:
         return torch.cat(products)
 
     def add_product_(
-        self, gradient: Tensor, filters: Tensor, own: Tensor, across: Tensor, alive: Tensor
+        self,
+        gradient: Tensor,
+        filters: Tensor,
+        own: Tensor,
+        across: Tensor,
+        alive: Tensor,
+        jobs: Jobs,
     ) -> None:
         """Add to each living unit ``own`` [unit] times itself and ``across`` [pair] its neighbours.
 
@@ -71,13 +96,26 @@ class Table:
             own: the matrix's diagonal: [unit].
             across: the same on both sides of it: [pair].
             alive: units that get anything: bool [unit].
+            jobs: which do some of it: read the gradient after them.
         """
         to_first = across * alive.index_select(0, self.first)
         to_second = across * alive.index_select(0, self.second)
-        if self._patterns is not None:
-            entries = torch.cat([own, to_first, to_second])
-            self._patterns[1].add_product_(gradient, filters, entries)
-            return
+        entries = torch.cat([own, to_first, to_second])
+        if self._loops is not None and gradient.is_contiguous():
+            self._loops[1].add_product_(gradient, filters, entries, jobs)
+        elif self._loops is not None:
+            found, mine = torch.zeros_like(filters), Jobs()
+            self._loops[1].add_product_(found, filters, entries, mine)
+            mine.run()
+            gradient.add_(found)
+        elif self._sparse is not None:
+            self._sparse[1].add_product_(gradient, filters, entries)
+        else:
+            self._add_gathered_(gradient, filters, own, to_first, to_second)
+
+    def _add_gathered_(
+        self, gradient: Tensor, filters: Tensor, own: Tensor, to_first: Tensor, to_second: Tensor
+    ) -> None:
         gradient.addcmul_(filters, own[:, None])
         start = 0
         for first, second in self._parts(filters, itself=False):
@@ -96,13 +134,16 @@ class Table:
         return zip(first.split(size), second.split(size), strict=True)
 
 
-def kernel_for(filters: Tensor) -> Kernel:
+def kernel_for(filters: Tensor, *, loops: bool) -> Kernel:
     """What multiplies filters [unit, feature] fastest.
 
-    Compiled loops where numba is there and the layer large enough to be compiled for; else torch's
-    sparse kernels where it has them (MKL, CUDA). Elsewhere pairs are gathered, part by part.
+    Args:
+        filters: of one layer.
+        loops: whether compiled loops are worth compiling; they need numba and contiguous filters on
+            the CPU. Else torch's sparse kernels where it has them (MKL, CUDA). Elsewhere pairs are
+            gathered, part by part.
     """
-    if _can_loop(filters):
+    if loops and not compat.is_compiling() and _can_loop(filters):
         return "loops"
     device = filters.device.type
     sparse = device == "cuda" or (device == "cpu" and torch.backends.mkl.is_available())
@@ -110,21 +151,11 @@ def kernel_for(filters: Tensor) -> Kernel:
 
 
 def _can_loop(filters: Tensor) -> bool:
-    if compat.is_compiling():  # Dynamo has no numbers for them
-        return False
-    here = filters.device.type == "cpu" and filters.is_contiguous()
-    return here and filters.numel() >= _WORTH_COMPILING and can_compile()
+    return filters.device.type == "cpu" and filters.is_contiguous() and can_compile()
 
 
-def _patterns(
-    pairs: Pairs, device: torch.device, kernel: Kernel
-) -> tuple[Pattern | LoopPattern, Pattern | LoopPattern]:
+def _entries(pairs: Pairs) -> tuple[tuple[Indices, Indices], tuple[Indices, Indices]]:
+    """Rows and columns: units with themselves and pairs; then also the pairs' other halves."""
     itself, first, second = np.arange(pairs.units), pairs.first, pairs.second
     half = np.concatenate([itself, first]), np.concatenate([itself, second])
-    whole = np.concatenate([half[0], second]), np.concatenate([half[1], first])
-    if kernel == "loops":
-        return (
-            LoopPattern(*half, loops.PRODUCTS_AT_ONCE),
-            LoopPattern(*whole, loops.ADDED_AT_ONCE),
-        )
-    return Pattern(*half, device), Pattern(*whole, device)
+    return half, (np.concatenate([half[0], second]), np.concatenate([half[1], first]))

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchprobe_topography import Grid, Neighbourhood, table
 from torchprobe_topography.neighbourhood import Pairs
+from torchprobe_topography.patterns import Jobs
 from torchprobe_topography.table import Table, kernel_for
 
 KERNELS = ["loops", "sparse", "gather"]
@@ -20,6 +21,13 @@ def table_of(pairs, kernel, dtype=torch.float64):
     return Table(pairs, torch.device("cpu"), dtype, kernel)
 
 
+def gram_of(found, filters):
+    jobs = Jobs()
+    gram = found.gram(filters, jobs)
+    jobs.run()
+    return gram()
+
+
 def gradient_of(found, filters, gradient=None, dead=()):
     """What a table adds to a gradient for some coefficients: [unit, feature]."""
     gradient = torch.zeros_like(filters) if gradient is None else gradient
@@ -27,7 +35,9 @@ def gradient_of(found, filters, gradient=None, dead=()):
     across = random(len(found.first), seed=2, dtype=filters.dtype)
     alive = torch.ones(len(filters)).bool()
     alive[list(dead)] = False
-    found.add_product_(gradient, filters, own * alive, across, alive)
+    jobs = Jobs()
+    found.add_product_(gradient, filters, own * alive, across, alive, jobs)
+    jobs.run()
     matrix = own.diag()
     matrix[found.first, found.second] = matrix[found.second, found.first] = across
     return gradient, (matrix * alive[:, None]) @ filters
@@ -50,7 +60,7 @@ def test_they_equal_the_matrices(kernel, pairs, features, dead):
     filters, found = random(pairs.units, features), table_of(pairs, kernel)
     gram = filters @ filters.T
     expected = torch.cat([gram.diagonal(), gram[pairs.first, pairs.second]])
-    assert torch.allclose(found.gram(filters), expected, atol=1e-12)
+    assert torch.allclose(gram_of(found, filters), expected, atol=1e-12)
     before = random(pairs.units, features, seed=3)
     gradient, added = gradient_of(found, filters, before.clone(), [0] if dead else [])
     assert torch.allclose(gradient, before + added, atol=1e-12)
@@ -60,7 +70,7 @@ def test_they_equal_the_matrices(kernel, pairs, features, dead):
 def test_single_precision_is_good_for_six_digits_in_long_rows(kernel):
     pairs, filters = Neighbourhood().pairs(Grid(4, 4)), random(16, 20_000, dtype=torch.float32)
     exact, found = table_of(pairs, "gather"), table_of(pairs, kernel, torch.float32)
-    error = (found.gram(filters) - exact.gram(filters.double())).abs().max()
+    error = (gram_of(found, filters) - gram_of(exact, filters.double())).abs().max()
     assert error < 20_000 * 1e-6
     gradient, expected = gradient_of(found, filters)
     assert torch.allclose(gradient, expected, atol=1e-4)
@@ -71,7 +81,7 @@ def test_units_without_neighbours_have_only_themselves(kernel):
     nobody = np.empty(0, np.int64)
     pairs = Pairs(nobody, nobody, nobody.astype(float), nobody.astype(float), 4)
     filters, found = random(4, 3), table_of(pairs, kernel)
-    assert torch.allclose(found.gram(filters), filters.square().sum(1))
+    assert torch.allclose(gram_of(found, filters), filters.square().sum(1))
     gradient, expected = gradient_of(found, filters)
     assert torch.allclose(gradient, expected)
 
@@ -83,7 +93,7 @@ def test_a_unit_that_is_not_finite_spoils_none_but_its_neighbours(kernel, odd):
     filters[0, 2] = odd
     found = table_of(pairs, kernel)
     near = (found.first == 0) | (found.second == 0)
-    assert found.gram(filters)[25:].isfinite().equal(~near)
+    assert gram_of(found, filters)[25:].isfinite().equal(~near)
     finite = gradient_of(found, filters)[0].isfinite().all(1).reshape(5, 5)
     expected = torch.ones(5, 5).bool()
     expected[:2, :2] = False
@@ -105,7 +115,7 @@ def test_loops_give_the_same_bits_on_any_number_of_threads():
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            results.append((found.gram(filters), gradient_of(found, filters)[0]))
+            results.append((gram_of(found, filters), gradient_of(found, filters)[0]))
     finally:
         torch.set_num_threads(before)
     for gram, gradient in results[1:]:
@@ -113,11 +123,12 @@ def test_loops_give_the_same_bits_on_any_number_of_threads():
         assert gradient.equal(results[0][1])
 
 
-def test_layers_are_looped_over_that_are_large_contiguous_and_on_the_cpu(monkeypatch):
-    large = torch.zeros(512, 512)
-    assert kernel_for(large) == "loops"
-    assert kernel_for(large.double()) == "loops"
-    for other in (large[:, :100], large[:4], large[:, ::2], large.to("meta")):
-        assert kernel_for(other) != "loops"
+def test_loops_need_contiguous_filters_on_the_cpu_and_numba(monkeypatch):
+    filters = torch.zeros(512, 512)
+    assert kernel_for(filters, loops=True) == kernel_for(filters.double(), loops=True) == "loops"
+    for other in (filters[:, :100], filters[:, ::2], filters.to("meta")):
+        assert kernel_for(other, loops=True) != "loops"
+    library = "sparse" if torch.backends.mkl.is_available() else "gather"
+    assert kernel_for(filters, loops=False) == library
     monkeypatch.setattr(table, "can_compile", lambda: False)
-    assert kernel_for(large) == ("sparse" if torch.backends.mkl.is_available() else "gather")
+    assert kernel_for(filters, loops=True) == library
