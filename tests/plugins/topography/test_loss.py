@@ -233,6 +233,16 @@ def test_adding_the_gradient_equals_backward(memory_format, frozen):
         assert one.grad is two.grad is None or torch.allclose(one.grad, two.grad, atol=1e-12)
 
 
+def test_layers_that_share_a_weight_add_both_gradients_to_it():
+    model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6)).double()
+    model[1].weight = model[0].weight
+    loss = TopographicLoss("*", grids={"0": (3, 2), "1": (1, 6)})
+    loss(model).backward()
+    expected, model[0].weight.grad = model[0].weight.grad, None
+    loss.add_gradient(model)
+    assert torch.allclose(model[0].weight.grad, expected, atol=1e-12)
+
+
 def test_parametrized_weights_are_trained_through_what_makes_them():
     model = nn.Sequential(parametrizations.weight_norm(nn.Linear(5, 6))).double()
     loss = TopographicLoss("0", 1.0, dissimilarity=0.1)

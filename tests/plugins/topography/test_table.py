@@ -5,7 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torchprobe_topography import Grid, Neighbourhood, table
+from torch import nn
+from torchprobe_topography import Grid, Neighbourhood, TopographicLoss, table
 from torchprobe_topography.neighbourhood import Pairs
 from torchprobe_topography.patterns import Jobs
 from torchprobe_topography.table import Table, kernel_for
@@ -132,3 +133,10 @@ def test_loops_need_contiguous_filters_on_the_cpu_and_numba(monkeypatch):
     assert kernel_for(filters, loops=False) == library
     monkeypatch.setattr(table, "can_compile", lambda: False)
     assert kernel_for(filters, loops=True) == library
+
+
+def test_loops_are_worth_compiling_for_a_million_weights_in_all():
+    model = nn.Sequential(nn.Linear(1000, 512), nn.Linear(512, 1000), nn.Linear(1000, 64))
+    for layers, worth in (("*", True), (["0", "1"], False)):
+        terms = TopographicLoss(layers).terms(model).values()
+        assert {term.loops for term in terms} == {worth}
