@@ -15,6 +15,7 @@ from torchprobe_topography.activations import Watch
 from torchprobe_topography.filters import find_filters, parameters_of
 from torchprobe_topography.grid import Grid
 from torchprobe_topography.neighbourhood import Neighbourhood
+from torchprobe_topography.patterns import Jobs
 from torchprobe_topography.terms import Term
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ __all__ = ["TopographicLoss"]
 
 Direction: TypeAlias = Literal["similar", "literal"]
 Reduction: TypeAlias = Literal["sum", "mean"]
+
+_WORTH_COMPILING = 1 << 20
+"""Weights of all layers: a second of compiling is won back in a thousand steps."""
 
 _CHOICES = {
     "on": ("weights", "activations"),
@@ -181,10 +185,13 @@ class TopographicLoss(nn.Module):
             raise SettingError(f"every={every}; give 1 or more steps")
         if self.steps % every:
             return None
-        strength, total = self.strength_now, torch.zeros(())
-        for term in self.terms(model).values():
-            value = term.add_gradient_(scale * strength * every)
+        strength, total, jobs = self.strength_now, torch.zeros(()), Jobs()
+        begun = [term.begin(jobs) for term in self.terms(model).values()]
+        jobs.run()
+        for add in begun:
+            value = add(scale * strength * every)
             total = total.to(value) + value
+        jobs.run()
         return total * strength
 
     def advance(self) -> None:
@@ -222,7 +229,8 @@ class TopographicLoss(nn.Module):
         """The layers of a model with their grids, by name; worked out once for a model."""
         if model not in self._terms:
             found = find_filters(model, self.layers) if self.on == "weights" else []
-            terms = {each.name: self._term(each.name, each.units, each) for each in found}
+            loops = sum(each.of(each.weight).numel() for each in found) >= _WORTH_COMPILING
+            terms = {each.name: self._term(each.name, each.units, each, loops) for each in found}
             if terms:
                 self._check_grids(terms)
             self._terms[model] = terms
@@ -245,10 +253,10 @@ class TopographicLoss(nn.Module):
             raise SettingError("on='activations' needs `with topographic.watch(model): ...`")
         for name, units in self._watch.take().items():
             if name not in terms:
-                terms[name] = self._term(name, len(units), None)
+                terms[name] = self._term(name, len(units), None, loops=False)
             yield name, units
 
-    def _term(self, name: str, units: int, filters: Any) -> Term:
+    def _term(self, name: str, units: int, filters: Any, loops: bool) -> Term:
         shape = next(
             (s for p, s in self.grids.items() if Pattern.parse(p).matches_name(name)), None
         )
@@ -258,7 +266,8 @@ class TopographicLoss(nn.Module):
         except ValueError as error:
             raise type(error)(f"layer {name!r}: {error}") from error
         literal, mean = self.direction == "literal", self.reduction == "mean"
-        return Term(grid, pairs, filters, literal, 1 / units if mean else 1.0, self.dissimilarity)
+        factor = 1 / units if mean else 1.0
+        return Term(grid, pairs, filters, literal, factor, self.dissimilarity, loops)
 
     def _check_grids(self, terms: dict[str, Term]) -> None:
         for pattern in self.grids:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -47,7 +48,7 @@ class Pairs:
         """What a pair counts in all, in both neighbourhoods: [pair]."""
         return self.of_first + self.of_second
 
-    @property
+    @cached_property
     def centres(self) -> int:
         """How many units have a neighbour: the sum of all weights."""
         return len(np.union1d(self.first, self.second))

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from torchprobe_topography.table import Table
+from torchprobe_topography.patterns import Jobs
+from torchprobe_topography.table import Kernel, Table, kernel_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torchprobe_topography.neighbourhood import Pairs
 
 __all__ = ["Similarity", "neighbour_similarity"]
@@ -39,24 +42,38 @@ class Similarity:
     gradient of the weighted sum is another sparse matrix times the filters. So both are one pass
     over the filters; no cosine is computed that does not count, nothing of the filters' size is
     stored.
+
+    Args:
+        pairs: of neighbours.
+        loops: whether to use compiled loops where they can be had (`kernel_for`).
     """
 
-    def __init__(self, pairs: Pairs) -> None:
-        self.pairs = pairs
-        self._tables: dict[tuple[torch.device, torch.dtype], Table] = {}
+    def __init__(self, pairs: Pairs, *, loops: bool) -> None:
+        self.pairs, self.loops = pairs, loops
+        self._tables: dict[tuple[torch.device, torch.dtype, Kernel], Table] = {}
 
     def table(self, filters: Tensor) -> Table:
         """The pairs where the filters are, in their precision."""
-        key = filters.device, filters.dtype
+        key = filters.device, filters.dtype, kernel_for(filters, loops=self.loops)
         if key not in self._tables:
             self._tables[key] = Table(self.pairs, *key)
         return self._tables[key]
 
-    def cosines(self, filters: Tensor) -> Cosines:
-        """The cosines of all pairs; filters [unit, feature], in float32 or float64."""
+    def cosines(self, filters: Tensor, jobs: Jobs) -> Callable[[], Cosines]:
+        """What gives the cosines of all pairs after some jobs, which it adds to.
+
+        Args:
+            filters: [unit, feature], in float32 or float64.
+            jobs: are added to.
+        """
         table = self.table(filters)
-        with torch.autocast(filters.device.type, enabled=False):
-            return Cosines(table, table.gram(filters))
+        gram = table.gram(filters, jobs)
+
+        def found() -> Cosines:
+            with torch.autocast(filters.device.type, enabled=False):
+                return Cosines(table, gram())
+
+        return found
 
 
 class Cosines:
@@ -74,14 +91,17 @@ class Cosines:
         """Whether a unit's norm is not below the smallest: bool [unit]."""
         self.inverse = squares.clamp(min=SMALLEST**2).rsqrt()
         """1 / norm: [unit]."""
-        self._both = self.inverse[table.first] * self.inverse[table.second]
-        self.values = gram[table.units :] * self._both
-        """The cosines: [pair], −1..1."""
+        # index_select: an index of tensors wakes all threads for whatever few numbers
+        of_first = self.inverse.index_select(0, table.first)
+        of_second = self.inverse.index_select(0, table.second)
+        self._across = table.weight * of_first * of_second
+        self.weighted = gram[table.units :] * self._across
+        """The cosines, each times its weight: [pair]."""
 
     @property
     def total(self) -> Tensor:
-        """Their weighted sum, a scalar."""
-        return (self.values * self.table.weight).sum()
+        """Their sum, a scalar."""
+        return self.weighted.sum()
 
     def coefficients(self, scale: Tensor | float) -> tuple[Tensor, Tensor]:
         """The gradient as a sparse matrix: its diagonal [unit], and off it [pair], of either side.
@@ -89,22 +109,27 @@ class Cosines:
         ∂/∂w_c Σ ω cos = Σ_j (ω_cj + ω_jc) (w_j / |w_c||w_j| − cos_cj w_c / |w_c|²).
         """
         table = self.table
-        shared = table.weight * self.values
         towards = torch.zeros_like(self.inverse)
-        towards.index_add_(0, table.first, shared).index_add_(0, table.second, shared)
-        across = table.weight * self._both
-        return -towards * self.inverse.square() * self.alive * scale, across * scale
+        towards.index_add_(0, table.first, self.weighted)
+        towards.index_add_(0, table.second, self.weighted)
+        return towards * self.inverse.square() * self.alive * -scale, self._across * scale
 
-    def add_gradient_(self, gradient: Tensor, filters: Tensor, scale: Tensor | float) -> None:
-        """Add ``scale`` times the gradient of `total` to ``gradient`` [unit, feature]."""
+    def add_gradient_(
+        self, gradient: Tensor, filters: Tensor, scale: Tensor | float, jobs: Jobs
+    ) -> None:
+        """Add, with some jobs, ``scale`` times the gradient of `total` to [unit, feature]."""
         with torch.autocast(filters.device.type, enabled=False):
-            self.table.add_product_(gradient, filters, *self.coefficients(scale), self.alive)
+            own, across = self.coefficients(scale)
+            self.table.add_product_(gradient, filters, own, across, self.alive, jobs)
 
 
 class _Similarity(torch.autograd.Function):
     @staticmethod
     def forward(filters: Tensor, similarity: Similarity) -> tuple[Tensor, Tensor]:
-        found = similarity.cosines(_widened(filters))
+        jobs = Jobs()
+        cosines = similarity.cosines(_widened(filters), jobs)
+        jobs.run()
+        found = cosines()
         return found.total, found.gram
 
     @staticmethod
@@ -117,9 +142,10 @@ class _Similarity(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None]:
         filters, gram = ctx.saved_tensors
-        wide = _widened(filters)
+        wide, jobs = _widened(filters), Jobs()
         found = torch.zeros_like(wide)
-        Cosines(ctx.similarity.table(wide), gram).add_gradient_(found, wide, gradient)
+        Cosines(ctx.similarity.table(wide), gram).add_gradient_(found, wide, gradient, jobs)
+        jobs.run()
         return found.to(filters.dtype), None
 
 

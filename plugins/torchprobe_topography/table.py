@@ -1,23 +1,27 @@
-"""Products of neighbouring filters, and sums of neighbours: two sparse matrices of one pattern."""
+"""Products of neighbouring filters, and sums of neighbours: a sparse matrix, half and whole."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from torchprobe import compat
+from torchprobe.compiled import can_compile
+from torchprobe_topography import loops
+from torchprobe_topography.patterns import Jobs, LoopPattern, Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from numpy.typing import NDArray
+    from torchprobe_topography.neighbourhood import Indices, Pairs
 
-    from torchprobe_topography.neighbourhood import Pairs
+__all__ = ["Kernel", "Table", "kernel_for"]
 
-__all__ = ["Table"]
+Kernel: TypeAlias = Literal["loops", "sparse", "gather"]
 
 _PART = 1 << 22  # numbers that are gathered at once where there are no sparse kernels
 
@@ -25,23 +29,15 @@ _PART = 1 << 22  # numbers that are gathered at once where there are no sparse k
 class Table:
     """The pairs of a grid on a device, in a precision.
 
-    Where torch has sparse kernels (MKL, CUDA) they read the filters once; elsewhere pairs are
-    gathered, part by part. Both give the same numbers up to rounding.
-
     Args:
         pairs: of neighbours.
         device: where the filters are.
         dtype: float32 or float64.
-        sparse: whether to use sparse kernels; by default where they are.
+        kernel: what multiplies (`kernel_for`). All give the same numbers up to rounding.
     """
 
     def __init__(
-        self,
-        pairs: Pairs,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        sparse: bool | None = None,
+        self, pairs: Pairs, device: torch.device, dtype: torch.dtype, kernel: Kernel
     ) -> None:
         self.units = pairs.units
         self.first = torch.as_tensor(pairs.first, device=device)
@@ -50,24 +46,33 @@ class Table:
         """[pair]."""
         self.weight = torch.as_tensor(pairs.weight, device=device, dtype=dtype)
         """[pair]."""
-        self._sparse = _has_sparse_kernels(device) if sparse is None else sparse
-        if self._sparse:
-            itself = np.arange(pairs.units)
-            low = np.minimum(pairs.first, pairs.second)
-            high = np.maximum(pairs.first, pairs.second)
-            self._upper = _Pattern(
-                np.concatenate([itself, low]), np.concatenate([itself, high]), device
+        half, whole = _entries(pairs)
+        self._loops = self._sparse = None
+        if kernel == "loops":
+            self._loops = (
+                LoopPattern(*half, loops.PRODUCTS_AT_ONCE),
+                LoopPattern(*whole, loops.ADDED_AT_ONCE),
             )
-            self._whole = _Pattern(
-                np.concatenate([itself, pairs.first, pairs.second]),
-                np.concatenate([itself, pairs.second, pairs.first]),
-                device,
-            )
+        elif kernel == "sparse":
+            self._sparse = Pattern(*half, device), Pattern(*whole, device)
 
-    def gram(self, filters: Tensor) -> Tensor:
-        """Products of each unit with itself, then of each pair: [unit + pair]."""
-        if self._sparse:
-            return self._upper.products(filters)
+    def gram(self, filters: Tensor, jobs: Jobs) -> Callable[[], Tensor]:
+        """What gives, after some jobs, products of units with themselves, then of pairs.
+
+        Args:
+            filters: [unit, feature].
+            jobs: are added to.
+
+        Returns:
+            A function that gives [unit + pair].
+        """
+        if self._loops is not None:
+            return self._loops[0].products(filters, jobs)
+        return functools.partial(self._gram, filters)
+
+    def _gram(self, filters: Tensor) -> Tensor:
+        if self._sparse is not None:
+            return self._sparse[0].products(filters)
         products = [
             torch.linalg.vecdot(filters[first], filters[second])
             for first, second in self._parts(filters, itself=True)
@@ -75,7 +80,13 @@ class Table:
         return torch.cat(products)
 
     def add_product_(
-        self, gradient: Tensor, filters: Tensor, own: Tensor, across: Tensor, alive: Tensor
+        self,
+        gradient: Tensor,
+        filters: Tensor,
+        own: Tensor,
+        across: Tensor,
+        alive: Tensor,
+        jobs: Jobs,
     ) -> None:
         """Add to each living unit ``own`` [unit] times itself and ``across`` [pair] its neighbours.
 
@@ -85,12 +96,26 @@ class Table:
             own: the matrix's diagonal: [unit].
             across: the same on both sides of it: [pair].
             alive: units that get anything: bool [unit].
+            jobs: which do some of it: read the gradient after them.
         """
-        to_first, to_second = across * alive[self.first], across * alive[self.second]
-        if self._sparse:
-            matrix = self._whole.matrix(torch.cat([own, to_first, to_second]))
-            gradient.addmm_(matrix, filters)
-            return
+        to_first = across * alive.index_select(0, self.first)
+        to_second = across * alive.index_select(0, self.second)
+        entries = torch.cat([own, to_first, to_second])
+        if self._loops is not None and gradient.is_contiguous():
+            self._loops[1].add_product_(gradient, filters, entries, jobs)
+        elif self._loops is not None:
+            found, mine = torch.zeros_like(filters), Jobs()
+            self._loops[1].add_product_(found, filters, entries, mine)
+            mine.run()
+            gradient.add_(found)
+        elif self._sparse is not None:
+            self._sparse[1].add_product_(gradient, filters, entries)
+        else:
+            self._add_gathered_(gradient, filters, own, to_first, to_second)
+
+    def _add_gathered_(
+        self, gradient: Tensor, filters: Tensor, own: Tensor, to_first: Tensor, to_second: Tensor
+    ) -> None:
         gradient.addcmul_(filters, own[:, None])
         start = 0
         for first, second in self._parts(filters, itself=False):
@@ -109,37 +134,28 @@ class Table:
         return zip(first.split(size), second.split(size), strict=True)
 
 
-class _Pattern:
-    """Where the entries of a sparse matrix stand, given in any order."""
+def kernel_for(filters: Tensor, *, loops: bool) -> Kernel:
+    """What multiplies filters [unit, feature] fastest.
 
-    def __init__(
-        self, rows: NDArray[np.int64], columns: NDArray[np.int64], device: torch.device
-    ) -> None:
-        units = int(rows.max()) + 1
-        order = np.lexsort((columns, rows))
-        starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=units))])
-        self._shape = units, units
-        self._starts, self._columns = (
-            torch.as_tensor(each, dtype=torch.int32, device=device)
-            for each in (starts, columns[order])
-        )
-        self._order = torch.as_tensor(order, device=device)
-        self._place = torch.as_tensor(np.argsort(order), device=device)
-
-    def products(self, filters: Tensor) -> Tensor:
-        """The entries of filters · filtersᵀ, in the order in which they were given."""
-        zeros = self._matrix(filters.new_zeros(len(self._order)))
-        found = torch.sparse.sampled_addmm(zeros, filters, filters.T, beta=0.0)
-        entries: Tensor = found.values()[self._place]
-        return entries
-
-    def matrix(self, values: Tensor) -> Tensor:
-        """The matrix of these entries, in the order in which places were given."""
-        return self._matrix(values[self._order])
-
-    def _matrix(self, values: Tensor) -> Tensor:
-        return compat.sparse_rows(self._starts, self._columns, values, self._shape)
+    Args:
+        filters: of one layer.
+        loops: whether compiled loops are worth compiling; they need numba and contiguous filters on
+            the CPU. Else torch's sparse kernels where it has them (MKL, CUDA). Elsewhere pairs are
+            gathered, part by part.
+    """
+    if loops and not compat.is_compiling() and _can_loop(filters):
+        return "loops"
+    device = filters.device.type
+    sparse = device == "cuda" or (device == "cpu" and torch.backends.mkl.is_available())
+    return "sparse" if sparse else "gather"
 
 
-def _has_sparse_kernels(device: torch.device) -> bool:
-    return device.type == "cuda" or (device.type == "cpu" and torch.backends.mkl.is_available())
+def _can_loop(filters: Tensor) -> bool:
+    return filters.device.type == "cpu" and filters.is_contiguous() and can_compile()
+
+
+def _entries(pairs: Pairs) -> tuple[tuple[Indices, Indices], tuple[Indices, Indices]]:
+    """Rows and columns: units with themselves and pairs; then also the pairs' other halves."""
+    itself, first, second = np.arange(pairs.units), pairs.first, pairs.second
+    half = np.concatenate([itself, first]), np.concatenate([itself, second])
+    return half, (np.concatenate([half[0], second]), np.concatenate([half[1], first]))

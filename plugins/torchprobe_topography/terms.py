@@ -12,9 +12,12 @@ from torch.nn import functional
 
 from torchprobe.errors import ShapeError
 from torchprobe_topography.filters import Filters, parameters_of
+from torchprobe_topography.patterns import Jobs
 from torchprobe_topography.similarity import SMALLEST, Cosines, Similarity, neighbour_similarity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torchprobe_topography.grid import Grid
     from torchprobe_topography.neighbourhood import Pairs
 
@@ -32,11 +35,13 @@ class Term:
     literal: bool
     factor: float
     dissimilarity: float
+    loops: bool
+    """Whether the weights are worth compiling loops for."""
 
     @cached_property
     def similarity(self) -> Similarity:
         """The pairs, ready to be weighed."""
-        return Similarity(self.pairs)
+        return Similarity(self.pairs, loops=self.loops)
 
     def value(self, units: Tensor | None = None) -> Tensor:
         """The loss of units [unit, feature], those of the layer's weights by default: a scalar."""
@@ -50,31 +55,38 @@ class Term:
             value = value + self.dissimilarity * _overall(units)
         return value * self.factor
 
-    def add_gradient_(self, scale: Tensor | float) -> Tensor:
-        """Add ``scale`` times the gradient to the parameters' ``.grad``; the detached value.
+    def begin(self, jobs: Jobs) -> Callable[[Tensor | float], Tensor]:
+        """Begin with the gradient, as jobs that do the same for other layers beside it.
 
         The weight itself is the parameter in nearly every layer: its gradient is added in place.
         Parametrized weights (weight norm, ...) go through autograd.
+
+        Returns:
+            What, once the jobs are done, adds its argument times the gradient to the parameters'
+            ``.grad``, with more jobs, and returns the detached value.
         """
         assert self.filters is not None
         weight = self.filters.weight
         if self.dissimilarity or not weight.is_leaf:
-            return self._add_by_autograd(scale)
-        with torch.no_grad():
-            return self._add_in_place(weight, scale)
-
-    def _add_in_place(self, weight: Tensor, scale: Tensor | float) -> Tensor:
-        assert self.filters is not None
+            return self._add_by_autograd
         units = self.filters.of(weight.detach())
         self._check(units)
         wide = units if units.dtype in (torch.float32, torch.float64) else units.float()
-        cosines = self.similarity.cosines(wide)
+        cosines = self.similarity.cosines(wide, jobs)
+        return lambda scale: self._add_in_place(wide, cosines(), scale, jobs)
+
+    @torch.no_grad()
+    def _add_in_place(
+        self, units: Tensor, cosines: Cosines, scale: Tensor | float, jobs: Jobs
+    ) -> Tensor:
+        assert self.filters is not None
+        weight = self.filters.weight
         sign = 1 if self.literal else -1
         if weight.requires_grad:
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
             times = scale * sign * self.factor
-            _add_gradient(cosines, self.filters, wide, weight.grad, times)
+            _add_gradient(cosines, self.filters, units, weight.grad, times, jobs)
         value = cosines.total if self.literal else self.pairs.centres - cosines.total
         return value * self.factor
 
@@ -100,16 +112,22 @@ class Term:
 
 
 def _add_gradient(
-    cosines: Cosines, filters: Filters, units: Tensor, gradient: Tensor, scale: Tensor | float
+    cosines: Cosines,
+    filters: Filters,
+    units: Tensor,
+    gradient: Tensor,
+    scale: Tensor | float,
+    jobs: Jobs,
 ) -> None:
     """Add to a weight's gradient, in its own memory where that can be seen as [unit, feature]."""
     into = filters.of(gradient)
     in_place = into.untyped_storage().data_ptr() == gradient.untyped_storage().data_ptr()
     if in_place and into.dtype == units.dtype:
-        cosines.add_gradient_(into, units, scale)
+        cosines.add_gradient_(into, units, scale, jobs)
         return
-    found = torch.zeros_like(units)
-    cosines.add_gradient_(found, units, scale)
+    found, mine = torch.zeros_like(units), Jobs()
+    cosines.add_gradient_(found, units, scale, mine)
+    mine.run()
     filters.cells(gradient).add_(found.view(filters.cells(gradient).shape))
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from references import topography as reference
 from torch import nn
 from torch.nn.utils import parametrizations
-from torchprobe_topography import Grid, Neighbourhood, Ramp, TopographicLoss
+from torchprobe_topography import Grid, Neighbourhood, Ramp, TopographicLoss, table
+from torchprobe_topography import loss as topographic_loss
 from torchprobe_topography.similarity import Similarity, neighbour_similarity
-from torchprobe_topography.table import Table
 
 from torchprobe.errors import (
     EmptyStateError,
@@ -21,6 +21,16 @@ from torchprobe.errors import (
     SettingError,
     ShapeError,
 )
+
+
+@pytest.fixture(params=["compiled", "not compiled"], autouse=True, scope="module")
+def multiplied(request):
+    """All of this with loops, however small a layer, and without numba."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topographic_loss, "_WORTH_COMPILING", 0)
+        if request.param == "not compiled":
+            patch.setattr(table, "can_compile", lambda: False)
+        yield
 
 
 def linear(weight):
@@ -65,29 +75,9 @@ def test_it_equals_the_double_loop(grid, size, border, literal, seed):
     assert found.item() == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("sparse", [True, False])
-def test_both_kernels_equal_each_other(sparse):
-    filters, grid = random(23, 5), Grid(6, 4, 23)
-    pairs = Neighbourhood().pairs(grid)
-    table = Table(pairs, filters.device, filters.dtype, sparse=sparse)
-    gram = filters @ filters.T
-    expected = torch.cat([gram.diagonal(), gram[pairs.first, pairs.second]])
-    assert torch.allclose(table.gram(filters), expected, atol=1e-12)
-    own, across, alive = random(23, seed=1), random(len(pairs), seed=2), torch.ones(23).bool()
-    alive[3] = False
-    matrix = own.diag()
-    matrix[pairs.first, pairs.second] = matrix[pairs.second, pairs.first] = across
-    matrix[3] = 0
-    gradient = random(23, 5, seed=3)
-    expected = gradient + matrix @ filters
-    own = own * alive
-    table.add_product_(gradient, filters, own, across, alive)
-    assert torch.allclose(gradient, expected, atol=1e-12)
-
-
 @pytest.mark.parametrize("border", ["truncate", "wrap"])
 def test_the_gradient_is_that_of_finite_differences(border):
-    similarity = Similarity(Neighbourhood(border=border).pairs(Grid(4, 3)))
+    similarity = Similarity(Neighbourhood(border=border).pairs(Grid(4, 3)), loops=True)
     filters = random(12, 5).requires_grad_()
     assert torch.autograd.gradcheck(lambda w: neighbour_similarity(w, similarity), (filters,))
 
@@ -241,6 +231,16 @@ def test_adding_the_gradient_equals_backward(memory_format, frozen):
     assert value.item() == pytest.approx(loss(model).item())
     for one, two in zip(model.parameters(), other.parameters(), strict=True):
         assert one.grad is two.grad is None or torch.allclose(one.grad, two.grad, atol=1e-12)
+
+
+def test_layers_that_share_a_weight_add_both_gradients_to_it():
+    model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6)).double()
+    model[1].weight = model[0].weight
+    loss = TopographicLoss("*", grids={"0": (3, 2), "1": (1, 6)})
+    loss(model).backward()
+    expected, model[0].weight.grad = model[0].weight.grad, None
+    loss.add_gradient(model)
+    assert torch.allclose(model[0].weight.grad, expected, atol=1e-12)
 
 
 def test_parametrized_weights_are_trained_through_what_makes_them():

@@ -1,0 +1,77 @@
+"""Two sparse products as loops over units, their neighbours and features, to be compiled.
+
+Each row of filters is read from end to end, as memory likes it best. What a 3 x 3 neighbourhood has
+is written out, so that a sum or a gradient goes to memory once for all neighbours: one neighbour
+at a time takes up to twice as long where rows do not fit into the fastest cache.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["ADDED_AT_ONCE", "PRODUCTS_AT_ONCE", "add_product", "products"]
+
+PRODUCTS_AT_ONCE = 5
+"""A unit, and each pair of its neighbourhood once."""
+ADDED_AT_ONCE = 9
+"""A unit and its neighbours."""
+
+
+def products(start: int, columns: Any, filters: Any, found: Any) -> None:
+    """Products of consecutive units with those in their columns.
+
+    Args:
+        start: the first of the units.
+        columns: other units: [unit, column], a multiple of 5 columns.
+        filters: of all units: [unit, feature].
+        found: is overwritten: [unit, column].
+    """
+    for unit in range(len(columns)):
+        own = filters[start + unit]
+        for at in range(0, columns.shape[1], 5):
+            column, sums = columns[unit, at : at + 5], found[unit, at : at + 5]
+            a, b, c = filters[column[0]], filters[column[1]], filters[column[2]]
+            d, e = filters[column[3]], filters[column[4]]
+            sums[:] = 0  # of the filters' type, as the sums that begin with it
+            of_a = of_b = of_c = of_d = of_e = sums[0]
+            for feature in range(len(own)):
+                weight = own[feature]
+                of_a += weight * a[feature]
+                of_b += weight * b[feature]
+                of_c += weight * c[feature]
+                of_d += weight * d[feature]
+                of_e += weight * e[feature]
+            sums[0], sums[1], sums[2], sums[3], sums[4] = of_a, of_b, of_c, of_d, of_e
+
+
+def add_product(start: int, columns: Any, values: Any, filters: Any, into: Any) -> None:
+    """Add to consecutive units the filters in their columns, times values.
+
+    Args:
+        start: the first of the units.
+        columns: other units: [unit, column], a multiple of 9 columns.
+        values: [unit, column].
+        filters: of all units: [unit, feature].
+        into: the same shape.
+    """
+    for unit in range(len(columns)):
+        own = into[start + unit]
+        for at in range(0, columns.shape[1], 9):
+            column, value = columns[unit, at : at + 9], values[unit, at : at + 9]
+            a, b, c = filters[column[0]], filters[column[1]], filters[column[2]]
+            d, e, f = filters[column[3]], filters[column[4]], filters[column[5]]
+            g, h, i = filters[column[6]], filters[column[7]], filters[column[8]]
+            by_a, by_b, by_c, by_d, by_e = value[0], value[1], value[2], value[3], value[4]
+            by_f, by_g, by_h, by_i = value[5], value[6], value[7], value[8]
+            for feature in range(len(own)):
+                own[feature] += (
+                    by_a * a[feature]
+                    + by_b * b[feature]
+                    + by_c * c[feature]
+                    + by_d * d[feature]
+                    + by_e * e[feature]
+                    + by_f * f[feature]
+                    + by_g * g[feature]
+                    + by_h * h[feature]
+                    + by_i * i[feature]
+                )

@@ -1,0 +1,142 @@
+"""Products of neighbouring filters: all kernels against the matrices that they stand for."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torchprobe_topography import Grid, Neighbourhood, TopographicLoss, table
+from torchprobe_topography.neighbourhood import Pairs
+from torchprobe_topography.patterns import Jobs
+from torchprobe_topography.table import Table, kernel_for
+
+KERNELS = ["loops", "sparse", "gather"]
+
+
+def random(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def table_of(pairs, kernel, dtype=torch.float64):
+    return Table(pairs, torch.device("cpu"), dtype, kernel)
+
+
+def gram_of(found, filters):
+    jobs = Jobs()
+    gram = found.gram(filters, jobs)
+    jobs.run()
+    return gram()
+
+
+def gradient_of(found, filters, gradient=None, dead=()):
+    """What a table adds to a gradient for some coefficients: [unit, feature]."""
+    gradient = torch.zeros_like(filters) if gradient is None else gradient
+    own = random(len(filters), seed=1, dtype=filters.dtype)
+    across = random(len(found.first), seed=2, dtype=filters.dtype)
+    alive = torch.ones(len(filters)).bool()
+    alive[list(dead)] = False
+    jobs = Jobs()
+    found.add_product_(gradient, filters, own * alive, across, alive, jobs)
+    jobs.run()
+    matrix = own.diag()
+    matrix[found.first, found.second] = matrix[found.second, found.first] = across
+    return gradient, (matrix * alive[:, None]) @ filters
+
+
+@st.composite
+def neighbours(draw):
+    """Pairs of a grid, with cells left empty where the border allows it."""
+    size, border = draw(st.sampled_from([3, 5, 7])), draw(st.sampled_from(["truncate", "wrap"]))
+    least = size if border == "wrap" else 1
+    rows, columns = draw(st.integers(least, 9)), draw(st.integers(least, 9))
+    empty = draw(st.integers(0, columns - 1)) if border == "truncate" and rows > 1 else 0
+    return Neighbourhood(size, border).pairs(Grid(rows, columns, rows * columns - empty))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@settings(deadline=None, max_examples=25)
+@given(pairs=neighbours(), features=st.integers(1, 40), dead=st.booleans())
+def test_they_equal_the_matrices(kernel, pairs, features, dead):
+    filters, found = random(pairs.units, features), table_of(pairs, kernel)
+    gram = filters @ filters.T
+    expected = torch.cat([gram.diagonal(), gram[pairs.first, pairs.second]])
+    assert torch.allclose(gram_of(found, filters), expected, atol=1e-12)
+    before = random(pairs.units, features, seed=3)
+    gradient, added = gradient_of(found, filters, before.clone(), [0] if dead else [])
+    assert torch.allclose(gradient, before + added, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_single_precision_is_good_for_six_digits_in_long_rows(kernel):
+    pairs, filters = Neighbourhood().pairs(Grid(4, 4)), random(16, 20_000, dtype=torch.float32)
+    exact, found = table_of(pairs, "gather"), table_of(pairs, kernel, torch.float32)
+    error = (gram_of(found, filters) - gram_of(exact, filters.double())).abs().max()
+    assert error < 20_000 * 1e-6
+    gradient, expected = gradient_of(found, filters)
+    assert torch.allclose(gradient, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_units_without_neighbours_have_only_themselves(kernel):
+    nobody = np.empty(0, np.int64)
+    pairs = Pairs(nobody, nobody, nobody.astype(float), nobody.astype(float), 4)
+    filters, found = random(4, 3), table_of(pairs, kernel)
+    assert torch.allclose(gram_of(found, filters), filters.square().sum(1))
+    gradient, expected = gradient_of(found, filters)
+    assert torch.allclose(gradient, expected)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_a_unit_that_is_not_finite_spoils_none_but_its_neighbours(kernel, odd):
+    pairs, filters = Neighbourhood().pairs(Grid(5, 5)), random(25, 6)
+    filters[0, 2] = odd
+    found = table_of(pairs, kernel)
+    near = (found.first == 0) | (found.second == 0)
+    assert gram_of(found, filters)[25:].isfinite().equal(~near)
+    finite = gradient_of(found, filters)[0].isfinite().all(1).reshape(5, 5)
+    expected = torch.ones(5, 5).bool()
+    expected[:2, :2] = False
+    assert finite.equal(expected)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_gradients_that_are_not_contiguous_are_added_to_in_place(kernel):
+    found, filters = table_of(Neighbourhood().pairs(Grid(4, 3)), kernel), random(12, 5)
+    gradient = torch.zeros(5, 12, dtype=torch.float64).T
+    added, expected = gradient_of(found, filters, gradient)
+    assert added is gradient
+    assert torch.allclose(gradient, expected, atol=1e-12)
+
+
+def test_loops_give_the_same_bits_on_any_number_of_threads():
+    pairs, filters = Neighbourhood(5).pairs(Grid(64, 32)), random(2048, 2048, dtype=torch.float32)
+    found, results, before = table_of(pairs, "loops", torch.float32), [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append((gram_of(found, filters), gradient_of(found, filters)[0]))
+    finally:
+        torch.set_num_threads(before)
+    for gram, gradient in results[1:]:
+        assert gram.equal(results[0][0])
+        assert gradient.equal(results[0][1])
+
+
+def test_loops_need_contiguous_filters_on_the_cpu_and_numba(monkeypatch):
+    filters = torch.zeros(512, 512)
+    assert kernel_for(filters, loops=True) == kernel_for(filters.double(), loops=True) == "loops"
+    for other in (filters[:, :100], filters[:, ::2], filters.to("meta")):
+        assert kernel_for(other, loops=True) != "loops"
+    library = "sparse" if torch.backends.mkl.is_available() else "gather"
+    assert kernel_for(filters, loops=False) == library
+    monkeypatch.setattr(table, "can_compile", lambda: False)
+    assert kernel_for(filters, loops=True) == library
+
+
+def test_loops_are_worth_compiling_for_a_million_weights_in_all():
+    model = nn.Sequential(nn.Linear(1000, 512), nn.Linear(512, 1000), nn.Linear(1000, 64))
+    for layers, worth in (("*", True), (["0", "1"], False)):
+        terms = TopographicLoss(layers).terms(model).values()
+        assert {term.loops for term in terms} == {worth}
