@@ -30,7 +30,7 @@ FLOORS = [
         " stream"
     ),
     "state distributed buffers merging portions checkpoint course compute design",
-    "record",
+    "record attachment run",
     "configured probe layer_table optimal_input windows",
     "callbacks plotting report",
     "testing launch cli __main__",

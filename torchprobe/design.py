@@ -62,7 +62,7 @@ class Design:
             self.analyzers,
             self.groupings,
             self.options,
-            (self.book.root, self.book.input),
+            (self.root, self.book.input),
         )
         stream.class_names = {name: ClassNames(given) for name, given in self.class_names.items()}
         stream.lenient = self.lenient
@@ -86,9 +86,14 @@ class Design:
         )
 
     @property
+    def root(self) -> str:
+        """What the model itself is called."""
+        return self.book.root
+
+    @property
     def unwrapped(self) -> nn.Module:
         """The model without what wraps it."""
-        return self.modules[self.book.root]
+        return self.modules[self.root]
 
     @property
     def devices(self) -> list[torch.device]:
@@ -100,3 +105,8 @@ class Design:
     def finds(self) -> bool:
         """Whether analyzers find something in a pass that later ones use."""
         return any(each.finds for each in self.analyzers.values())
+
+    @property
+    def passes(self) -> int:
+        """How often analyzers must see the split "fit"."""
+        return max((each.passes for each in self.analyzers.values()), default=1)

@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import torch
-
-from torchprobe import compat, distributed
-from torchprobe.buffers import those_of_the_first
+from torchprobe.attachment import Attachment
 from torchprobe.checkpoint import Checkpoint
 from torchprobe.configured import configured
 from torchprobe.course import Course
 from torchprobe.design import Design
-from torchprobe.errors import (
-    AttachError,
-    CompileError,
-    SettingError,
-)
+from torchprobe.errors import AttachError, SettingError
 from torchprobe.groupings import OfLayer
-from torchprobe.hooks import HookManager
 from torchprobe.labels import Labels
-from torchprobe.loading import Batch, device_of, eval_mode, moved, unpack
+from torchprobe.loading import Batch, unpack
 from torchprobe.matching import Rules
-from torchprobe.naming import canonical_names, root_name
+from torchprobe.naming import canonical_names
 from torchprobe.objective import Objective
 from torchprobe.options import Options
 from torchprobe.receptive_fields import Book
 from torchprobe.record import Record
-from torchprobe.sample_ids import SampleIds
-from torchprobe.sandbox import all_generators_kept
+from torchprobe.run import Run
 from torchprobe.selection import Selector, select
-from torchprobe.sensitivity import differentiable
 from torchprobe.training_loss import TrainingLoss
-from torchprobe.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from os import PathLike
     from types import TracebackType
 
+    import torch
     from torch import nn
 
     from torchprobe.axes import Axes
     from torchprobe.configured import AnalyzerLike
     from torchprobe.coverage import Coverage
-    from torchprobe.distributed import Team
     from torchprobe.groupings import Grouping
     from torchprobe.layer import Layer
     from torchprobe.objective import ObjectiveLike
-    from torchprobe.portions import Item
     from torchprobe.receptive_fields import Stated
     from torchprobe.results import Results
     from torchprobe.state import State
@@ -188,8 +173,7 @@ class Probe:
                 options=options,
             )
         )
-        self._hooks: HookManager | None = None
-        self._stance: Any = None
+        self._attachment = Attachment(self._record)
 
     # -- lifetime
 
@@ -206,7 +190,7 @@ class Probe:
     @property
     def attached(self) -> bool:
         """Whether hooks are on the model."""
-        return self._hooks is not None
+        return self._attachment.attached
 
     def renew(self) -> None:
         """Forget everything seen, but not what was learned of the layers.
@@ -246,25 +230,12 @@ class Probe:
             AttachError: attached already, or nothing to attach to.
             CompileError: the model is compiled and ``compile="error"``.
         """
-        if self.attached:
-            raise AttachError("this probe is attached already; use one `with probe:` at a time")
-        self._refuse_replicas()
-        self._prepare_compiled()
-        stream = self._record.stream
-        listening = {**self._record.design.modules} if stream.discovering else self._hooked()
-        self._hooks = HookManager(listening, stream, admits).attach()
-        stream.discovered = lambda: self._hooks.narrow(self._hooked()) if self._hooks else None
+        self._attachment.attach(admits)
         return self
 
     def detach(self) -> None:
         """Stop listening; what was gathered stays. Harmless when not attached."""
-        hooks, self._hooks = self._hooks, None
-        if hooks is not None:
-            hooks.detach()
-        if self._stance is not None:
-            self._stance.__exit__(None, None, None)
-            self._stance = None
-        self._record.stream.settle(everything=True)
+        self._attachment.detach()
 
     def __enter__(self) -> Self:
         return self.attach()
@@ -276,41 +247,6 @@ class Probe:
         trace: TracebackType | None,
     ) -> None:
         self.detach()
-
-    def _hooked(self) -> dict[str, nn.Module]:
-        """The modules that must be listened to once axes are known."""
-        root = root_name(self.model)
-        return {
-            name: module
-            for name, module in self._record.design.modules.items()
-            if name in self.selection.modules or name == root
-        }
-
-    def _refuse_replicas(self) -> None:
-        replicas = getattr(self.model, "device_ids", ()) or ()
-        if type(self.model).__name__ == "DataParallel" and len(replicas) > 1:
-            raise AttachError(
-                "DataParallel runs copies of the model in threads that know nothing of each "
-                "other's labels; probe model.module on one device, or use DistributedDataParallel"
-            )
-
-    def _prepare_compiled(self) -> None:
-        modules = self._record.design.modules
-        compiled = [name for name, module in modules.items() if compat.is_compiled(module)]
-        compiled += [root_name(self.model)] if compat.is_compiled(self.model) else []
-        if not compiled:
-            return
-        if self._record.design.options.compile == "error":
-            raise CompileError(
-                f"{compiled[0]!r} is compiled with torch.compile: hooks attached now would be "
-                "ignored in silence. Probe the original module, or pass compile='eager' (runs it "
-                "uncompiled while attached) or compile='reset' (recompiles, process-wide)"
-            )
-        if self._record.design.options.compile == "reset":
-            torch._dynamo.reset()  # noqa: SLF001 - its documented name
-            return
-        self._stance = torch.compiler.set_stance("force_eager")
-        self._stance.__enter__()
 
     # -- feeding
 
@@ -337,18 +273,10 @@ class Probe:
         Raises:
             LabelError: malformed labels, lengths, mask or ids.
         """
-        said = Labels(
-            labels, lengths=lengths, mask=mask, ids=ids, names=self._record.stream.class_names
-        )
-        if split != self._record.phase[0]:
-            self._record.enter(split, 0)
-        try:
-            with self._record.stream.speaking_of(said, split):
-                yield
-        finally:
-            if self._hooks is not None:
-                self._hooks.discard("interrupted")
-        self._record.stream.settle()
+        names = self._record.stream.class_names
+        said = Labels(labels, lengths=lengths, mask=mask, ids=ids, names=names)
+        with self._attachment.batch(said, split):
+            yield
 
     def next_pass(self) -> None:
         """Begin another pass over the same split, for analyzers that need to see it twice."""
@@ -412,9 +340,9 @@ class Probe:
         loaders = dict(splits) if fit is None else {"fit": fit, **splits}
         if not loaders:
             raise SettingError("run() needs a loader: probe.run(loader) or run(fit=..., score=...)")
-        phases = self._plan(loaders)
-        team = self._record.team
-        saved = None if checkpoint is None else self._checkpoint(checkpoint, every, team)
+        team, saved = self._record.team, None
+        if checkpoint is not None:
+            saved = Checkpoint.of_process(checkpoint, every, self.model, team)
         course = Course(
             loaders,
             team=team,
@@ -424,121 +352,9 @@ class Probe:
             unpack=unpack,
             checkpoint=saved,
         )
-        self._begin(course, phases)
-        where = torch.device(device) if device is not None else device_of(self.model)
-        with (
-            all_generators_kept(where),
-            eval_mode(self.model),
-            torch.no_grad(),
-            those_of_the_first(self.model, team),
-        ):
-            while phases:
-                with self:
-                    for split, number in course.passes(phases):
-                        self._record.enter(split, number, course.keep_found)
-                        self._run_phase(course, split, where)
-                phases = phases if self._next_turn() else []
-            results = self.results()
-        if saved is not None:
-            saved.found.remove()
-            saved.remove()
-        return results
-
-    def _begin(self, course: Course, phases: Sequence[tuple[str, int]]) -> None:
-        """Forget what was seen, or know again what a run had seen that is gone on with."""
+        run = Run(self._attachment, course)
         self.reset()
-        if course.shares:
-            self._record.stream.ids = SampleIds()
-        again = not any(isinstance(loader, Iterator) for loader in course.loaders.values())
-        self._record.stream.forks.turns.allowed = again
-        with distributed.telling(course.team):
-            mine, found = course.resume(finds=self._record.design.finds)
-            if found is None and mine is not None:
-                self.load_state_dict(mine)
-            elif found is not None:
-                self._record.go_on(mine, found, phases[course.at.phase])
-
-    def _checkpoint(self, folder: str | PathLike[str], every: int, team: Team | None) -> Checkpoint:
-        """Where this process saves its run."""
-        own = Path(folder) if team is None else Path(folder) / f"{team.rank}-of-{team.size}"
-        return Checkpoint(own, every, self.model)
-
-    def _next_turn(self) -> bool:
-        """Keep what was found and begin again with the layers that wait, if there are any."""
-        self._agree_on_turns()
-        return self._record.next_turn()
-
-    def _agree_on_turns(self) -> None:
-        """Let all processes take the turns that those have planned that have seen data."""
-        team, forks = self._record.team, self._record.stream.forks
-        if team is None:
-            return
-        said = team.exchange(forks.turns.state(), "take turns")
-        planned = [each for each in said if each["later"] or each["now"] is not None]
-        if any(each != planned[0] for each in planned):
-            raise SettingError(
-                "the processes have room for different layers, so that these would not take the "
-                "same turns; say how many bytes each may use: Probe(memory_budget=...)"
-            )
-        if planned:
-            forks.turns = Turns.from_state(planned[0])
-
-    def _plan(self, loaders: Mapping[str, Iterable[Any]]) -> list[tuple[str, int]]:
-        """The passes to be made: "fit" as often as needed, then every other split once."""
-        passes = max((each.passes for each in self.analyzers.values()), default=1)
-        for split, loader in loaders.items():
-            if not hasattr(loader, "__iter__"):
-                raise SettingError(
-                    f"{split}={loader!r} is not a loader: it cannot be iterated over"
-                )
-        if passes > 1 and isinstance(loaders.get("fit"), Iterator):
-            raise SettingError(
-                f"an analyzer needs {passes} passes over the data, but fit= is an iterator that "
-                "can be read once; give a DataLoader or a list"
-            )
-        first = [("fit", number) for number in range(passes)] if "fit" in loaders else []
-        return first + [(split, 0) for split in loaders if split != "fit"]
-
-    def _run_phase(self, course: Course, split: str, device: torch.device) -> None:
-        done, told = course.at.batches, f"probe {split}{self._record.stream.forks.turns}"
-        try:
-            with distributed.telling(course.team):
-                for item in course.batches(split, told, self.state_dict):
-                    batch = self._numbered(course.unpack(item.raw), item)
-                    with self.batch(
-                        batch.labels,
-                        lengths=batch.lengths,
-                        mask=batch.mask,
-                        ids=batch.ids,
-                        split=split,
-                    ):
-                        self._call(batch, device)
-                    done += 1
-        except BaseException as error:
-            note = f"{split!r} ended after {done} batches: {type(error).__name__}"
-            self.coverage.notes.append(note)
-            raise
-
-    def _numbered(self, batch: Batch, item: Item) -> Batch:
-        """A batch whose samples have the numbers that they would have in a single process."""
-        if batch.ids is not None:
-            return batch
-        if item.ids is not None:
-            return replace(
-                batch,
-                ids=torch.tensor(item.ids) + self._record.stream.ids.enter(self._record.phase[0]),
-            )
-        if item.place is not None:
-            self._record.stream.ids.seek(*self._record.phase, item.place)
-        return batch
-
-    def _call(self, batch: Batch, device: torch.device) -> None:
-        """Call the model, recorded by autograd where gradients are wanted."""
-        if not self._record.stream.forks.want("gradients", self._record.phase):
-            batch.call(self.model, device)
-            return
-        with differentiable(self.model, moved(batch.inputs, device)) as inputs:
-            replace(batch, inputs=inputs).call(self.model, device)
+        return run.results(device)
 
     # -- saving
 
