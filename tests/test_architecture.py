@@ -29,8 +29,9 @@ FLOORS = [
         "loading coverage gradients sensitivity waiting hooks receptive_fields turns forks backward"
         " stream"
     ),
-    "state distributed buffers merging portions checkpoint course",
-    "compute configured probe layer_table optimal_input windows",
+    "state distributed buffers merging portions checkpoint course compute design",
+    "record attachment run",
+    "configured probe layer_table optimal_input windows",
     "callbacks plotting report",
     "testing launch cli __main__",
 ]

@@ -641,8 +641,8 @@ def mismatched(rank, what):
     if rank and what == "analyzers":
         analyzers = [Spread]
     probe = tp.Probe(model, analyzers=analyzers, distributed_timeout=20)
-    tp.probe.SCHEMA = 99 if rank and what == "schema" else 1
-    tp.probe.__version__ = "0.0.1" if rank and what == "version" else tp.__version__
+    tp.record.SCHEMA = 99 if rank and what == "schema" else 1
+    tp.record.__version__ = "0.0.1" if rank and what == "version" else tp.__version__
     with probe, probe.batch(["a", "b"] if rank and what == "kind of label" else [0, 1]):
         model(torch.ones(2, 3, dtype=dtype))
     try:
@@ -652,7 +652,7 @@ def mismatched(rank, what):
         error.took = time.monotonic() - started
         raise
     finally:
-        tp.probe.SCHEMA, tp.probe.__version__ = 1, tp.__version__
+        tp.record.SCHEMA, tp.record.__version__ = 1, tp.__version__
 
 
 @pytest.mark.parametrize(

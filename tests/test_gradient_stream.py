@@ -39,7 +39,7 @@ def run(model, loader, layers=None, **options):
 
 
 def seen(probe):
-    forks = probe._stream.forks.forks
+    forks = probe._record.stream.forks.forks
     return {
         key.layer: tuple(torch.cat(each) for each in zip(*fork.seen, strict=True))
         for key, fork in forks.items()

@@ -38,7 +38,7 @@ class Keep(tp.Analyzer):
 
 
 def seen(probe):
-    forks = probe._stream.forks.forks
+    forks = probe._record.stream.forks.forks
     return {
         key.layer: tuple(torch.cat(each) for each in zip(*fork.seen, strict=True))
         for key, fork in forks.items()
@@ -178,7 +178,7 @@ def test_a_loop_without_backward_passes_does_not_fill_memory():
     with probe:
         for _ in range(80):
             model(X)
-        assert len(probe._stream.backward._passes) <= 65
+        assert len(probe._record.stream.backward._passes) <= 65
     assert probe.coverage.rolled_back == {NEVER: 80}
 
 
@@ -194,7 +194,7 @@ def test_nothing_is_awaited_of_a_forward_pass_that_fails():
         for _ in range(3):
             with pytest.raises(MemoryError):
                 model(X)
-        assert not probe._stream.backward._items
+        assert not probe._record.stream.backward._items
     assert probe.coverage.rolled_back == {"exception in the forward pass": 3}
 
 
@@ -205,7 +205,7 @@ def test_a_batch_is_delivered_when_the_next_begins_whatever_has_no_gradients():
     with probe:
         for _ in range(3):
             nn.functional.cross_entropy(model(X), Y).backward()
-            assert len(probe._stream.backward._passes) == 1
+            assert len(probe._record.stream.backward._passes) == 1
 
 
 def test_frozen_layers_have_none_and_say_so():
@@ -364,7 +364,7 @@ def test_renewing_forgets_what_was_seen_and_keeps_what_was_learned():
     first = probe.results()
     probe.renew()
     assert not seen(probe)
-    assert not probe._stream.discovering
+    assert not probe._record.stream.discovering
     train(model, probe, [(X, Y)])
     assert_same(seen(probe), oracle())
     assert probe.results()["keep"]["0"] == first["keep"]["0"]

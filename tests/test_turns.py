@@ -78,7 +78,7 @@ def test_never_more_than_the_budget_is_held_at_once():
 
         def update(self, batch):
             super().update(batch)
-            forks = probe._stream.forks.forks.values()
+            forks = probe._record.stream.forks.forks.values()
             held.append(sum(acc.nbytes for fork in forks for _, acc in fork.accumulators()))
 
     probe = tp.Probe(net(), tp.types(nn.Linear), [Watched], memory_budget=need(2))

@@ -6,7 +6,7 @@ import hashlib
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from torchprobe.distributed import Team
     from torchprobe.state import State
 
 __all__ = ["Checkpoint", "Progress"]
@@ -59,6 +60,14 @@ class Checkpoint:
             raise SettingError(f"every={every}; save after so many batches, at least 1")
         self.folder, self.every = Path(folder), every
         self._weights = _digest(model)
+
+    @classmethod
+    def of_process(
+        cls, folder: str | os.PathLike[str], every: int, model: nn.Module, team: Team | None
+    ) -> Self:
+        """That of this process, which of several has a folder of its own in the folder."""
+        own = "" if team is None else f"{team.rank}-of-{team.size}"
+        return cls(Path(folder) / own, every, model)
 
     @property
     def found(self) -> Checkpoint:

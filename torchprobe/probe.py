@@ -2,66 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import torch
-
-from torchprobe import compat, distributed, state
-from torchprobe.buffers import those_of_the_first
+from torchprobe.attachment import Attachment
 from torchprobe.checkpoint import Checkpoint
-from torchprobe.compute import compute, joined
 from torchprobe.configured import configured
 from torchprobe.course import Course
-from torchprobe.errors import (
-    AttachError,
-    CompileError,
-    EmptyStateError,
-    MergeError,
-    SettingError,
-)
+from torchprobe.design import Design
+from torchprobe.errors import AttachError, SettingError
 from torchprobe.groupings import OfLayer
-from torchprobe.hooks import HookManager
-from torchprobe.labels import ClassNames, Labels
-from torchprobe.layouts import Layouts
-from torchprobe.loading import Batch, device_of, eval_mode, moved, unpack
+from torchprobe.labels import Labels
+from torchprobe.loading import Batch, unpack
 from torchprobe.matching import Rules
-from torchprobe.merging import hand_over, merged, take_over
-from torchprobe.naming import canonical_names, input_name, root_name
+from torchprobe.naming import canonical_names
 from torchprobe.objective import Objective
 from torchprobe.options import Options
-from torchprobe.plugins import plugins
 from torchprobe.receptive_fields import Book
-from torchprobe.sample_ids import SampleIds
-from torchprobe.sandbox import CPU, Sandbox, all_generators_kept
+from torchprobe.record import Record
+from torchprobe.run import Run
 from torchprobe.selection import Selector, select
-from torchprobe.sensitivity import differentiable
-from torchprobe.state import SCHEMA
-from torchprobe.stream import Stream
 from torchprobe.training_loss import TrainingLoss
-from torchprobe.turns import Turns
-from torchprobe.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from os import PathLike
     from types import TracebackType
 
+    import torch
     from torch import nn
 
     from torchprobe.axes import Axes
     from torchprobe.configured import AnalyzerLike
     from torchprobe.coverage import Coverage
-    from torchprobe.distributed import Team
-    from torchprobe.forks import Key
     from torchprobe.groupings import Grouping
     from torchprobe.layer import Layer
-    from torchprobe.merging import Merged
     from torchprobe.objective import ObjectiveLike
-    from torchprobe.portions import Item
     from torchprobe.receptive_fields import Stated
     from torchprobe.results import Results
     from torchprobe.state import State
@@ -167,12 +143,9 @@ class Probe:
     ) -> None:
         self.model = model
         self.selection = select(model, layers)
-        self._lenient = layers is None
         self.analyzers = configured(analyzers)
-        self._axes, self._groupings = dict(axes or {}), dict(groupings or {})
-        self._class_names = _class_names(class_names)
-        aim = Objective.parse(objective)
-        self._options = Options(
+        names, aim = _class_names(class_names), Objective.parse(objective)
+        options = Options(
             calls,
             max_calls,
             nonfinite,
@@ -183,14 +156,24 @@ class Probe:
             distributed,
             distributed_timeout,
         )
-        self._modules = canonical_names(model)
-        places = _places(labels_at, self._groupings)
-        computed = frozenset(self._groupings)
-        rules = Rules(places, lengths_at, label_rule, mask_rule, computed)
-        self._book = Book(model, positions or {}, rules)
-        self._hooks: HookManager | None = None
-        self._stance: Any = None
-        self.reset()
+        modules, computed = canonical_names(model), dict(groupings or {})
+        places = _places(labels_at, computed)
+        rules = Rules(places, lengths_at, label_rule, mask_rule, frozenset(computed))
+        self._record = Record(
+            Design(
+                model=model,
+                modules=modules,
+                selection=self.selection,
+                lenient=layers is None,
+                analyzers=self.analyzers,
+                axes=dict(axes or {}),
+                groupings=computed,
+                class_names=names,
+                book=Book(model, positions or {}, rules),
+                options=options,
+            )
+        )
+        self._attachment = Attachment(self._record)
 
     # -- lifetime
 
@@ -202,44 +185,12 @@ class Probe:
         """
         if self.attached:
             raise AttachError("detach the probe before resetting it")
-        self._stream = self._new_stream()
-        self._start_over()
-
-    def _new_stream(self) -> Stream:
-        """One that has seen nothing."""
-        stream = Stream(
-            self.selection,
-            Layouts(self.model, self._axes, plugins().layout),
-            self.analyzers,
-            self._groupings,
-            self._options,
-            (root_name(self.model), input_name(self.model)),
-        )
-        names = {name: ClassNames(given) for name, given in self._class_names.items()}
-        stream.class_names = names
-        stream.lenient = self._lenient
-        stream.book = self._book
-        together = self._options.distributed == "auto"
-        stream.ids = SampleIds(distributed.place) if together else SampleIds()
-        return stream
-
-    def _start_over(self) -> None:
-        """Nothing has been seen yet."""
-        self._phase = ("fit", 0)
-        self._phases: list[tuple[str, int]] = []
-        self._finished: list[Results] = []
-
-    @property
-    def _team(self) -> Team | None:
-        """The processes to merge with; None where this one is alone."""
-        if self._options.distributed != "auto":
-            return None
-        return distributed.team(self._options.distributed_timeout)
+        self._record.reset()
 
     @property
     def attached(self) -> bool:
         """Whether hooks are on the model."""
-        return self._hooks is not None
+        return self._attachment.attached
 
     def renew(self) -> None:
         """Forget everything seen, but not what was learned of the layers.
@@ -252,23 +203,21 @@ class Probe:
         """
         if self.attached:
             raise AttachError("detach the probe before renewing it")
-        self._stream = self._stream.renewed()
-        self._start_over()
+        self._record.renew()
 
     @property
     def objective(self) -> Objective | TrainingLoss:
         """What gradients are taken of; of a `TrainingLoss` the scale can be told later."""
-        return self._options.objective  # type: ignore[no-any-return]
+        return self._record.design.options.objective  # type: ignore[no-any-return]
 
     @objective.setter
     def objective(self, objective: ObjectiveLike) -> None:
-        self._options = replace(self._options, objective=Objective.parse(objective))
-        self._stream.aim(self._options)
+        self._record.aim(Objective.parse(objective))
 
     @property
     def compiles(self) -> str:
         """What is done about a compiled model: the option ``compile``."""
-        return self._options.compile
+        return self._record.design.options.compile
 
     def attach(self, *, admits: Callable[[], bool] = lambda: True) -> Self:
         """Start listening; prefer ``with probe:``, which also detaches.
@@ -281,25 +230,12 @@ class Probe:
             AttachError: attached already, or nothing to attach to.
             CompileError: the model is compiled and ``compile="error"``.
         """
-        if self.attached:
-            raise AttachError("this probe is attached already; use one `with probe:` at a time")
-        self._refuse_replicas()
-        self._prepare_compiled()
-        stream = self._stream
-        listening = {**self._modules} if stream.discovering else self._hooked()
-        self._hooks = HookManager(listening, stream, admits).attach()
-        stream.discovered = lambda: self._hooks.narrow(self._hooked()) if self._hooks else None
+        self._attachment.attach(admits)
         return self
 
     def detach(self) -> None:
         """Stop listening; what was gathered stays. Harmless when not attached."""
-        hooks, self._hooks = self._hooks, None
-        if hooks is not None:
-            hooks.detach()
-        if self._stance is not None:
-            self._stance.__exit__(None, None, None)
-            self._stance = None
-        self._stream.settle(everything=True)
+        self._attachment.detach()
 
     def __enter__(self) -> Self:
         return self.attach()
@@ -311,40 +247,6 @@ class Probe:
         trace: TracebackType | None,
     ) -> None:
         self.detach()
-
-    def _hooked(self) -> dict[str, nn.Module]:
-        """The modules that must be listened to once axes are known."""
-        root = root_name(self.model)
-        return {
-            name: module
-            for name, module in self._modules.items()
-            if name in self.selection.modules or name == root
-        }
-
-    def _refuse_replicas(self) -> None:
-        replicas = getattr(self.model, "device_ids", ()) or ()
-        if type(self.model).__name__ == "DataParallel" and len(replicas) > 1:
-            raise AttachError(
-                "DataParallel runs copies of the model in threads that know nothing of each "
-                "other's labels; probe model.module on one device, or use DistributedDataParallel"
-            )
-
-    def _prepare_compiled(self) -> None:
-        compiled = [name for name, module in self._modules.items() if compat.is_compiled(module)]
-        compiled += [root_name(self.model)] if compat.is_compiled(self.model) else []
-        if not compiled:
-            return
-        if self._options.compile == "error":
-            raise CompileError(
-                f"{compiled[0]!r} is compiled with torch.compile: hooks attached now would be "
-                "ignored in silence. Probe the original module, or pass compile='eager' (runs it "
-                "uncompiled while attached) or compile='reset' (recompiles, process-wide)"
-            )
-        if self._options.compile == "reset":
-            torch._dynamo.reset()  # noqa: SLF001 - its documented name
-            return
-        self._stance = torch.compiler.set_stance("force_eager")
-        self._stance.__enter__()
 
     # -- feeding
 
@@ -371,70 +273,15 @@ class Probe:
         Raises:
             LabelError: malformed labels, lengths, mask or ids.
         """
-        said = Labels(labels, lengths=lengths, mask=mask, ids=ids, names=self._stream.class_names)
-        if split != self._phase[0]:
-            self._enter_phase(split, 0)
-        try:
-            with self._stream.speaking_of(said, split):
-                yield
-        finally:
-            if self._hooks is not None:
-                self._hooks.discard("interrupted")
-        self._stream.settle()
+        names = self._record.stream.class_names
+        said = Labels(labels, lengths=lengths, mask=mask, ids=ids, names=names)
+        with self._attachment.batch(said, split):
+            yield
 
     def next_pass(self) -> None:
         """Begin another pass over the same split, for analyzers that need to see it twice."""
-        self._enter_phase(self._phase[0], self._phase[1] + 1)
-
-    def _enter_phase(
-        self, split: str, number: int, keep: Callable[[Callable[[], State]], None] | None = None
-    ) -> None:
-        if self._phase != (split, number):
-            self._conclude_phase(keep)
-        self._phase = (split, number)
-        self._stream.number = number
-        self._stream.ids.enter(split)
-
-    def _conclude_phase(self, keep: Callable[[Callable[[], State]], None] | None) -> None:
-        """The current pass is complete: analyzers that find something in it do so now.
-
-        With several processes they find it in what all have seen. All know that from then on, but
-        the first alone holds it, so that nothing is counted twice when they merge again.
-
-        Args:
-            keep: saves what they have found.
-        """
-        team = self._team if self._finds else None
-        if team is not None:
-            found = self._merged(team)
-            new = take_over(self._stream, found.stream, self._devices)
-            for phase in found.phases:
-                self._end_phase(self._stream, phase, new)
-        self._end_phase(self._stream, self._phase)
-        if self._phase not in self._phases:
-            self._phases.append(self._phase)
-        if team is not None:
-            if keep is not None:
-                keep(self.state_dict)
-            self._hold_first()
-
-    def _hold_first(self) -> None:
-        """Let the first process alone hold what all processes know."""
-        if distributed.place()[0] > 0:
-            hand_over(self._stream)
-
-    def _end_phase(
-        self, stream: Stream, phase: tuple[str, int], only: Container[Key] | None = None
-    ) -> None:
-        """Tell the analyzers of a stream that a pass is complete; maybe some of them only."""
-        with Sandbox(CPU), all_generators_kept(CPU):
-            stream.forks.end_phase(phase, only)
-
-    def _merged(self, team: Team) -> Merged:
-        """What all processes have seen."""
-        model = self._modules[root_name(self.model)]
-        known = self._stream.forks.forks
-        return merged(team, self.state_dict(), self._new_stream(), model, known)
+        split, number = self._record.phase
+        self._record.enter(split, number + 1)
 
     def run(
         self,
@@ -485,7 +332,7 @@ class Probe:
             DistributedError: another process failed, or did not come in time.
         """
         gradients = any("gradients" in each.signals for each in self.analyzers.values())
-        if gradients and isinstance(self._options.objective, TrainingLoss):
+        if gradients and isinstance(self._record.design.options.objective, TrainingLoss):
             raise SettingError(
                 "run() trains nothing, so that there are no gradients of a training loss; choose "
                 "another objective, such as 'label', or attach the probe to a training loop"
@@ -493,9 +340,9 @@ class Probe:
         loaders = dict(splits) if fit is None else {"fit": fit, **splits}
         if not loaders:
             raise SettingError("run() needs a loader: probe.run(loader) or run(fit=..., score=...)")
-        phases = self._plan(loaders)
-        team = self._team
-        saved = None if checkpoint is None else self._checkpoint(checkpoint, every, team)
+        team, saved = self._record.team, None
+        if checkpoint is not None:
+            saved = Checkpoint.of_process(checkpoint, every, self.model, team)
         course = Course(
             loaders,
             team=team,
@@ -505,148 +352,9 @@ class Probe:
             unpack=unpack,
             checkpoint=saved,
         )
-        self._begin(course, phases)
-        where = torch.device(device) if device is not None else device_of(self.model)
-        with (
-            all_generators_kept(where),
-            eval_mode(self.model),
-            torch.no_grad(),
-            those_of_the_first(self.model, team),
-        ):
-            while phases:
-                with self:
-                    for split, number in course.passes(phases):
-                        self._enter_phase(split, number, course.keep_found)
-                        self._run_phase(course, split, where)
-                phases = phases if self._next_turn() else []
-            results = self.results()
-        if saved is not None:
-            saved.found.remove()
-            saved.remove()
-        return results
-
-    def _begin(self, course: Course, phases: Sequence[tuple[str, int]]) -> None:
-        """Forget what was seen, or know again what a run had seen that is gone on with."""
+        run = Run(self._attachment, course)
         self.reset()
-        if course.shares:
-            self._stream.ids = SampleIds()
-        again = not any(isinstance(loader, Iterator) for loader in course.loaders.values())
-        self._stream.forks.turns.allowed = again
-        with distributed.telling(course.team):
-            mine, found = course.resume(finds=self._finds)
-            if found is None and mine is not None:
-                self.load_state_dict(mine)
-            elif found is not None:
-                self._go_on(mine, found, phases[course.at.phase])
-
-    def _go_on(self, mine: State | None, found: State, phase: tuple[str, int]) -> None:
-        """Know again what processes had found together, and hold this one's part since then.
-
-        Args:
-            mine: the part; None where this process had not begun the next pass.
-            found: what was found.
-            phase: that next pass.
-        """
-        self.load_state_dict(found)
-        if mine is None:
-            self._phase = phase
-            self._hold_first()
-            return
-        state.check(mine, self._described(), "the saved state")
-        hand_over(self._stream)
-        self._take_in(self._stream, mine)
-
-    @property
-    def _finds(self) -> bool:
-        """Whether analyzers find something in a pass that later ones use."""
-        return any(each.finds for each in self.analyzers.values())
-
-    def _checkpoint(self, folder: str | PathLike[str], every: int, team: Team | None) -> Checkpoint:
-        """Where this process saves its run."""
-        own = Path(folder) if team is None else Path(folder) / f"{team.rank}-of-{team.size}"
-        return Checkpoint(own, every, self.model)
-
-    def _next_turn(self) -> bool:
-        """Keep what was found and begin again with the layers that wait, if there are any."""
-        self._agree_on_turns()
-        turns = self._stream.forks.turns.next()
-        if turns is None:
-            return False
-        finished = [*self._finished, self._found()]
-        self.reset()
-        self._finished, self._stream.forks.turns = finished, turns
-        return True
-
-    def _agree_on_turns(self) -> None:
-        """Let all processes take the turns that those have planned that have seen data."""
-        team, forks = self._team, self._stream.forks
-        if team is None:
-            return
-        said = team.exchange(forks.turns.state(), "take turns")
-        planned = [each for each in said if each["later"] or each["now"] is not None]
-        if any(each != planned[0] for each in planned):
-            raise SettingError(
-                "the processes have room for different layers, so that these would not take the "
-                "same turns; say how many bytes each may use: Probe(memory_budget=...)"
-            )
-        if planned:
-            forks.turns = Turns.from_state(planned[0])
-
-    def _plan(self, loaders: Mapping[str, Iterable[Any]]) -> list[tuple[str, int]]:
-        """The passes to be made: "fit" as often as needed, then every other split once."""
-        passes = max((each.passes for each in self.analyzers.values()), default=1)
-        for split, loader in loaders.items():
-            if not hasattr(loader, "__iter__"):
-                raise SettingError(
-                    f"{split}={loader!r} is not a loader: it cannot be iterated over"
-                )
-        if passes > 1 and isinstance(loaders.get("fit"), Iterator):
-            raise SettingError(
-                f"an analyzer needs {passes} passes over the data, but fit= is an iterator that "
-                "can be read once; give a DataLoader or a list"
-            )
-        first = [("fit", number) for number in range(passes)] if "fit" in loaders else []
-        return first + [(split, 0) for split in loaders if split != "fit"]
-
-    def _run_phase(self, course: Course, split: str, device: torch.device) -> None:
-        done, told = course.at.batches, f"probe {split}{self._stream.forks.turns}"
-        try:
-            with distributed.telling(course.team):
-                for item in course.batches(split, told, self.state_dict):
-                    batch = self._numbered(course.unpack(item.raw), item)
-                    with self.batch(
-                        batch.labels,
-                        lengths=batch.lengths,
-                        mask=batch.mask,
-                        ids=batch.ids,
-                        split=split,
-                    ):
-                        self._call(batch, device)
-                    done += 1
-        except BaseException as error:
-            note = f"{split!r} ended after {done} batches: {type(error).__name__}"
-            self.coverage.notes.append(note)
-            raise
-
-    def _numbered(self, batch: Batch, item: Item) -> Batch:
-        """A batch whose samples have the numbers that they would have in a single process."""
-        if batch.ids is not None:
-            return batch
-        if item.ids is not None:
-            return replace(
-                batch, ids=torch.tensor(item.ids) + self._stream.ids.enter(self._phase[0])
-            )
-        if item.place is not None:
-            self._stream.ids.seek(*self._phase, item.place)
-        return batch
-
-    def _call(self, batch: Batch, device: torch.device) -> None:
-        """Call the model, recorded by autograd where gradients are wanted."""
-        if not self._stream.forks.want("gradients", self._phase):
-            batch.call(self.model, device)
-            return
-        with differentiable(self.model, moved(batch.inputs, device)) as inputs:
-            replace(batch, inputs=inputs).call(self.model, device)
+        return run.results(device)
 
     # -- saving
 
@@ -676,20 +384,7 @@ class Probe:
             >>> copy.results() == probe.results()
             True
         """
-        team = self._team
-        stream = self._merged(team).stream if merged and team else self._stream
-        return {
-            "schema": SCHEMA,
-            "torchprobe": __version__,
-            "probe": self._described(),
-            "part": [team.rank, team.size] if team and not merged else None,
-            "phase": [*self._phase],
-            "phases": [[*phase] for phase in self._phases],
-            "ids": self._stream.ids.state(),
-            "finished": state.pack_results(self._finished),
-            **state.dump(stream),
-            "turns": self._stream.forks.turns.state(),
-        }
+        return self._record.state_dict(merged=merged)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Replace all that was seen by a state from `state_dict`, and go on from there.
@@ -708,69 +403,19 @@ class Probe:
         """
         if self.attached:
             raise AttachError("detach the probe before loading a state into it")
-        stream = self._new_stream()
-        state.check(saved, self._described(), "the saved state")
-        team = self._team
-        part = saved["part"] and tuple(saved["part"])
-        if team is not None and part not in (None, (team.rank, team.size)):
-            raise MergeError(
-                f"the saved state is the part of process {part[0]} of {part[1]}, "
-                f"this is process {team.rank} of {team.size}; save with state_dict(merged=True)"
-            )
-        self._take_in(stream, saved)
-        for phase in self._phases:
-            self._end_phase(stream, phase)
-        if team is not None and saved["part"] is None:
-            self._hold_first()
-
-    def _take_in(self, stream: Stream, saved: Mapping[str, Any]) -> None:
-        """Go on with a stream that holds nothing yet and a state of it."""
-        here = {**saved, "layers": [state.placed(each, self._devices) for each in saved["layers"]]}
-        with Sandbox(CPU):
-            state.meet(stream, {"the saved state": here}, self._modules[root_name(self.model)])
-            state.fill(stream, here)
-        stream.ids = self._stream.ids
-        stream.ids.resume(saved["ids"])
-        stream.forks.turns = Turns.from_state(saved["turns"])
-        stream.restored = bool(stream.layers)
-        self._stream, self._finished = stream, state.unpack_results(saved["finished"])
-        self._phase = (saved["phase"][0], saved["phase"][1])
-        stream.number = self._phase[1]
-        self._phases = [(split, number) for split, number in saved["phases"]]
-
-    @property
-    def _devices(self) -> list[torch.device]:
-        """Where the model's parameters are, at least one."""
-        found = dict.fromkeys(parameter.device for parameter in self.model.parameters())
-        return [*found] or [device_of(self.model)]
-
-    def _described(self) -> str:
-        """What this probe is made of, as far as states depend on it."""
-        options, rules = self._options, self._book.rules
-        return state.describe(
-            layers=[
-                *self.selection.modules,
-                *([self._stream.input] if self.selection.input else []),
-            ],
-            analyzers=state.analyzers_described(self.analyzers),
-            groupings=list(self._groupings),
-            options={name: getattr(options, name) for name in ("calls", "max_calls", "nonfinite")},
-            objective=options.objective.described(),
-            axes={name: str(axes) for name, axes in self._axes.items()},
-            rules={name: getattr(rules, name) for name in ("labels_at", "label_rule", "mask_rule")},
-        )
+        self._record.load_state_dict(saved)
 
     # -- asking
 
     @property
     def coverage(self) -> Coverage:
         """Which layers were seen, how often, what was left out, and why."""
-        return self._stream.coverage
+        return self._record.stream.coverage
 
     @property
     def layers(self) -> dict[str, Layer]:
         """The layers met so far, by name, in the order of execution."""
-        return dict(self._stream.layers)
+        return dict(self._record.stream.layers)
 
     def results(self) -> Results:
         """The results of all analyzers for what was seen so far.
@@ -778,35 +423,7 @@ class Probe:
         Raises:
             EmptyStateError: nothing was recorded; says which layers never fired and why.
         """
-        turns, parts = self._stream.forks.turns, list(self._finished)
-        unreached = turns.waiting
-        if (
-            self._nothing_seen and parts and self._team is None
-        ):  # interrupted before this turn had begun
-            unreached += sorted(turns.now or ())
-        else:
-            parts.append(self._found())
-        return joined(parts, unreached)
-
-    @property
-    def _nothing_seen(self) -> bool:
-        return self._stream.discovering and not self._stream.layers
-
-    def _found(self) -> Results:
-        """The results of the layers whose turn it is, of all processes."""
-        stream, phase, phases = self._stream, self._phase, self._phases
-        team = self._team
-        if team is not None:
-            found = self._merged(team)
-            stream, phase, phases = found.stream, found.phase, found.phases
-            for each in phases:
-                self._end_phase(stream, each, found.new)
-        if stream.discovering and not stream.layers:
-            raise EmptyStateError(_told_nothing(stream.coverage))
-        self._end_phase(stream, phase)
-        with Sandbox(CPU), all_generators_kept(CPU):
-            alone = not self._finished and not self._stream.forks.turns.later
-            return compute(stream, dict.fromkeys([*phases, phase]), alone=alone, team=team)
+        return self._record.results()
 
     def __repr__(self) -> str:
         layers = len(self.selection.modules) + bool(self.selection.input)
@@ -834,13 +451,3 @@ def _class_names(given: Any) -> dict[str, Any]:
     if hasattr(given, "items"):
         return dict(given)
     return {"label": list(given)}
-
-
-def _told_nothing(coverage: Coverage) -> str:
-    message = "the probe has seen no complete forward pass"
-    if coverage.rolled_back:
-        message += f" ({dict(coverage.rolled_back)})"
-    return (
-        f"{message}; run the model inside `with probe:` or call probe.run(loader). A model wrapped "
-        "by torch.compile, torch.jit or torch.export does not run hooks"
-    )

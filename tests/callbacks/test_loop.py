@@ -503,7 +503,7 @@ def test_the_first_step_of_a_listened_window_learns_the_axes_and_the_others_know
     model = net()
     with tp.callbacks.Loop(probe_of(model), every=2) as loop:
         train(model, loop, batches=BATCHES[:3])
-        assert not loop.recorder.probe._stream.discovering
+        assert not loop.recorder.probe._record.stream.discovering
         with loop.batch(labels=BATCHES[3][1]):
             attached = hooks(model)
             model(BATCHES[3][0])

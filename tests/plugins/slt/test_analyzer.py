@@ -138,7 +138,7 @@ def test_memory_does_not_grow_with_samples():
     for n in (1, 5):
         probe = tp.Probe(model, "0", [SLT(samples=None)])
         probe.run([torch.randn(40, 6, dtype=torch.float64)] * n, progress=False)
-        (fork,) = probe._stream.forks.forks.values()
+        (fork,) = probe._record.stream.forks.forks.values()
         network_state.append(sum(each.nbytes for _, each in fork.accumulators()))
     assert network_state[0] == network_state[1]
 
