@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from processes import Processes
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 
@@ -16,3 +17,11 @@ def undisturbed():
     """No dispatch mode of ours outlives the forward pass that it followed."""
     yield
     assert not _get_current_dispatch_mode_stack(), "a dispatch mode was left on the stack"
+
+
+@pytest.fixture(scope="module")
+def two():
+    """Two processes, for the tests of one file."""
+    processes = Processes(2)
+    yield processes
+    processes.close()

@@ -50,6 +50,14 @@ class Processes:
             worker.join()
 
 
+def succeed(answers):
+    """What the processes gave; an error that one of them gave is raised."""
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers
+
+
 def free_port() -> int:
     """One at which nobody listens."""
     with socket.socket() as free:

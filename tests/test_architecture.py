@@ -21,8 +21,8 @@ FLOORS = [
         " patterns outputs"
     ),
     (
-        "fields result results drift history comparison archive layer batch network analyzer labels"
-        " groupings training_loss"
+        "fields result results drift history comparison archive layer batch network analyzer"
+        " class_names labels groupings training_loss"
     ),
     "objective hookspecs registry discovery plugins selection layouts",
     (

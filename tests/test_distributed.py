@@ -12,37 +12,17 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from processes import Processes
+from analyzers import Above, ClassMean, feed
+from processes import Processes, succeed
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset
 
 import torchprobe as tp
 from torchprobe import Analyzer
-from torchprobe.accumulators import BoundedSample, GroupMeans, Mean, Moments
+from torchprobe.accumulators import BoundedSample, Moments
 from torchprobe.checkpoint import Checkpoint
 from torchprobe.cli import main
 from torchprobe.errors import DistributedError, EmptyStateError, MergeError, SettingError
-
-
-class Means(Analyzer):
-    """The mean of each class."""
-
-    name = "means"
-    needs_labels = True
-
-    def start(self, layer):
-        self.means = GroupMeans(layer.channels)
-
-    def update(self, batch):
-        self.means.update(batch.rows(), batch.groups)
-
-    def compute(self):
-        names = self.class_names(self.means.groups)
-        return self.result(
-            mean=("class channel", self.means.value),
-            n=("class", self.means.counts),
-            coords={"class": names},
-        )
 
 
 class Spread(Analyzer):
@@ -63,31 +43,7 @@ class Spread(Analyzer):
         )
 
 
-class Above(Analyzer):
-    """Share of rows above the mean that the pass before has found."""
-
-    name = "above"
-    passes = 2
-
-    def start(self, layer):
-        self.mean, self.above = Mean(layer.channels), Mean(layer.channels)
-        self.centre = None
-
-    def after(self, split, number):
-        if number == 0 and self.mean.state:
-            self.centre = self.mean.value
-
-    def update(self, batch):
-        if batch.number == 0:
-            self.mean.update(batch.rows())
-        else:
-            self.above.update(batch.rows() > self.centre)
-
-    def compute(self):
-        return self.result(share=("channel", self.above.value), centre=("channel", self.mean.value))
-
-
-ALL = (Means, Spread, Above)
+ALL = (ClassMean, Spread, Above)
 
 
 class Branches(nn.Module):
@@ -119,33 +75,12 @@ def strings(at, size):
     return (["b", "a", "c", "d"] if at % 2 else ["d", "e", "a", None])[:size]
 
 
-def feed(probe, batches):
-    with probe:
-        for inputs, labels in batches:
-            with probe.batch(labels):
-                probe.model(inputs)
-
-
 def state_bits(probe):
     return {
         f"{fork['analyzer']} {fork['layer']} {name}": tensor.numpy().tobytes()
         for fork in probe.state_dict()["forks"]
         for name, tensor in fork["tensors"].items()
     }
-
-
-@pytest.fixture(scope="module")
-def two():
-    processes = Processes(2)
-    yield processes
-    processes.close()
-
-
-def succeed(answers):
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-    return answers
 
 
 def alike(one, two, ids=True, calls=True):
@@ -168,7 +103,7 @@ def alike(one, two, ids=True, calls=True):
 
 def own_loop(rank, shares, labels):
     batches = data(labels=labels)
-    probe = tp.Probe(net(), "*", [Means, Spread])
+    probe = tp.Probe(net(), "*", [ClassMean, Spread])
     feed(probe, [batches[at] for at in shares[rank]])
     before = state_bits(probe)
     results = [probe.results(), probe.results()]
@@ -190,7 +125,7 @@ def own_loop(rank, shares, labels):
 )
 def test_two_loops_equal_one(two, shares, labels):
     labels = labels or modulo
-    probe = tp.Probe(net(), "*", [Means, Spread])
+    probe = tp.Probe(net(), "*", [ClassMean, Spread])
     feed(probe, data(labels=labels))
     first, second = succeed(two.run(own_loop, [*map(list, shares)], labels))
     assert first == second
@@ -222,7 +157,7 @@ def test_passes_of_two_loops_build_on_what_both_have_seen(two, shares):
 
 
 def other_passes(rank):
-    probe = tp.Probe(net(), "*", [Means], distributed_timeout=5)
+    probe = tp.Probe(net(), "*", [ClassMean], distributed_timeout=5)
     split = "score" if rank else "fit"
     with probe, probe.batch(torch.arange(2), split=split):
         probe.model(torch.ones(2, 3).double())
@@ -236,7 +171,7 @@ def test_processes_in_different_passes_are_told(two):
 
 
 def nothing_seen(rank):
-    tp.Probe(net(), "*", [Means]).results()
+    tp.Probe(net(), "*", [ClassMean]).results()
 
 
 def test_nothing_seen_anywhere_is_an_error_everywhere(two):
@@ -355,7 +290,7 @@ def test_samples_that_a_distributed_sampler_repeats_count_once(two, shuffle):
     first, second = succeed(two.run(sampled, shuffle, False))
     assert first == second
     assert alike(whole_run(plain), first, calls=False)
-    assert first["means"]["0"].provenance["samples"] == 23
+    assert first["class_mean"]["0"].provenance["samples"] == 23
 
 
 def own_parts(rank):
@@ -424,9 +359,9 @@ def stopped_and_gone_on_with(rank, folder, analyzers):
 
 
 def test_a_run_of_two_processes_goes_on_where_it_was_stopped(two, tmp_path):
-    first, second = succeed(two.run(stopped_and_gone_on_with, str(tmp_path), [Means, Spread]))
+    first, second = succeed(two.run(stopped_and_gone_on_with, str(tmp_path), [ClassMean, Spread]))
     assert first == second
-    assert alike(whole_run(of_batches, [Means, Spread]), first)
+    assert alike(whole_run(of_batches, [ClassMean, Spread]), first)
     assert not any(tmp_path.iterdir())
 
 
@@ -444,7 +379,7 @@ def killed_at_different_places(rank, folder):
         return DataLoader(samples, batch_size=1, shuffle=True)
 
     samples = [(torch.full((3,), float(at)).double(), at % 3) for at in range(12)]
-    whole, first, second = (tp.Probe(net(), "*", [Means, Spread]) for _ in range(3))
+    whole, first, second = (tp.Probe(net(), "*", [ClassMean, Spread]) for _ in range(3))
     expected = whole.run(loader(samples))
     with pytest.raises((KeyError, DistributedError)):
         first.run(loader(Failing(samples)), checkpoint=folder, every=1)
@@ -490,8 +425,8 @@ def stopped_at_every_save(rank, folder, who, made, shard):
     raise AssertionError("it was never over")
 
 
-PASSES = ([Means, Spread], {})
-FINDING = ([Means, Above, tp.analyzer("lda", sample=10)], {})
+PASSES = ([ClassMean, Spread], {})
+FINDING = ([ClassMean, Above, tp.analyzer("lda", sample=10)], {})
 
 
 @pytest.mark.parametrize(
@@ -511,7 +446,7 @@ def test_a_run_of_two_processes_goes_on_after_any_save(two, tmp_path, made, who,
 
 
 def saved_merged(rank, loads):
-    probe, other = (tp.Probe(net(), "*", [Means, Above]) for _ in range(2))
+    probe, other = (tp.Probe(net(), "*", [ClassMean, Above]) for _ in range(2))
     results = probe.run(of_batches())
     other.load_state_dict(probe.state_dict(merged=True) if loads else probe.state_dict())
     return results, other.results()
@@ -524,7 +459,7 @@ def test_states_of_several_processes_go_on(two, merged):
 
 
 def another_part(rank):
-    probe = tp.Probe(net(), "*", [Means])
+    probe = tp.Probe(net(), "*", [ClassMean])
     probe.load_state_dict({**probe.state_dict(), "part": [1 - rank, 2]})
 
 
@@ -534,7 +469,7 @@ def test_the_part_of_another_process_is_refused(two):
         assert "merged=True" in str(answer)
 
 
-class Raises(Means):
+class Raises(ClassMean):
     """Cannot compute at one layer."""
 
     name = "raises"
@@ -548,7 +483,7 @@ class Raises(Means):
 def one_raises(rank):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return tp.Probe(net(), "*", [Means, Raises]).run(of_batches())
+        return tp.Probe(net(), "*", [ClassMean, Raises]).run(of_batches())
 
 
 def test_an_analyzer_that_raises_in_one_process_is_left_out_in_all(two):
@@ -574,14 +509,14 @@ def wrapped(rank, how):
         mesh = init_device_mesh("cpu", (2,))
         for layer in model[0], model[2], model:
             fully_shard(layer, mesh=mesh)
-    return tp.Probe(model, "*", [Means, Spread]).run(plain(), max_batches=6)
+    return tp.Probe(model, "*", [ClassMean, Spread]).run(plain(), max_batches=6)
 
 
 @pytest.mark.parametrize("how", ["DDP", "FSDP2"])
 def test_wrapped_models_have_the_same_layers_and_results(two, how):
     first, second = succeed(two.run(wrapped, how))
     assert first == second
-    assert alike(whole_run(plain, [Means, Spread], max_batches=6), first)
+    assert alike(whole_run(plain, [ClassMean, Spread], max_batches=6), first)
 
 
 # -- the command
@@ -633,7 +568,7 @@ def test_what_is_no_probe_is_told(tmp_path, capsys, where, said):
 
 def mismatched(rank, what):
     torch.manual_seed(0)
-    model, analyzers, dtype = nn.Linear(3, 4), [Means], torch.float32
+    model, analyzers, dtype = nn.Linear(3, 4), [ClassMean], torch.float32
     if rank and what == "shape":
         model = nn.Linear(3, 6)
     if rank and what == "dtype":
@@ -679,7 +614,7 @@ def test_processes_live_on_after_an_error(two):
 
 
 def late(rank):
-    probe = tp.Probe(net(), "*", [Means], distributed_timeout=0.5)
+    probe = tp.Probe(net(), "*", [ClassMean], distributed_timeout=0.5)
     feed(probe, data(2))
     if rank:
         time.sleep(1.5)
@@ -703,7 +638,7 @@ def fails_in_run(rank):
             raise ValueError("no more data")
         yield from data(3)
 
-    probe = tp.Probe(net(), "*", [Means])
+    probe = tp.Probe(net(), "*", [ClassMean])
     return probe.run(loader())
 
 
@@ -717,7 +652,7 @@ def test_an_error_in_one_process_reaches_the_others_at_once(two):
 
 
 def dies(rank):
-    probe = tp.Probe(net(), "*", [Means], distributed_timeout=3)
+    probe = tp.Probe(net(), "*", [ClassMean], distributed_timeout=3)
     feed(probe, data(2))
     if rank:
         os._exit(9)

@@ -2,64 +2,22 @@
 
 import pytest
 import torch
+from gradients import Keep, X, Y, kept, net
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.checkpoint import checkpoint
 
 import torchprobe as tp
-from torchprobe.accumulators import Mean
 from torchprobe.analyzer import check_analyzer_class
 from torchprobe.errors import PluginError, SettingError
 from torchprobe.objective import Objective
-
-
-class Keep(tp.Analyzer):
-    """All activations and gradients, as they came."""
-
-    name = "keep"
-    signals = ("activations", "gradients")
-
-    def start(self, layer):
-        self.mean = Mean(layer.channels)
-        self.seen = []
-
-    def update(self, batch):
-        self.mean.update(batch.gradient_rows())
-        self.seen.append((batch.values.clone(), batch.gradients.clone()))
-
-    def compute(self):
-        return self.result(mean=("channel", self.mean.value))
 
 
 def run(model, loader, layers=None, **options):
     """Activations and gradients by layer, all batches joined."""
     probe = tp.Probe(model, layers, [Keep()], on_error="raise", **options)
     probe.run(loader, progress=False)
-    return probe, seen(probe)
-
-
-def seen(probe):
-    forks = probe._record.stream.forks.forks
-    return {
-        key.layer: tuple(torch.cat(each) for each in zip(*fork.seen, strict=True))
-        for key, fork in forks.items()
-    }
-
-
-def net(inplace=True):
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv1d(3, 4, 3, padding=1),
-        nn.Flatten(),
-        nn.ReLU(inplace),
-        nn.Linear(20, 6),
-        nn.ReLU(inplace),
-        nn.Linear(6, 4),
-    ).double()
-
-
-X = torch.randn(6, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-Y = torch.tensor([0, 1, 2, 3, 1, 2])
+    return probe, kept(probe)
 
 
 def oracle(model, x, objective):
@@ -132,7 +90,7 @@ def test_a_users_own_loop_keeps_its_graph_for_its_own_backward():
         nn.functional.cross_entropy(probed(X), Y).backward()
     for one, two in zip(plain.parameters(), probed.parameters(), strict=True):
         assert torch.equal(one.grad, two.grad)
-    assert_same(seen(probe), oracle(net(inplace=False), X, lambda scores: scores.max()))
+    assert_same(kept(probe), oracle(net(inplace=False), X, lambda scores: scores.max()))
 
 
 def test_a_loop_without_gradients_says_how_to_get_them():
@@ -196,7 +154,7 @@ def test_a_module_called_by_itself_has_no_objective():
         model(X)
         model[0](X)
     assert "called without the model" in str(probe.coverage)
-    assert len(seen(probe)["0"][0]) == 6
+    assert len(kept(probe)["0"][0]) == 6
 
 
 def test_each_call_of_a_shared_module_has_its_own_gradient():
@@ -258,7 +216,7 @@ def test_autocast_gradients_come_in_the_layers_dtype():
     probe = tp.Probe(model, ["4"], [Keep()], on_error="raise")
     with torch.autocast("cpu", torch.bfloat16):
         probe.run([X.float()], progress=False)
-    values, gradients = seen(probe)["4"]
+    values, gradients = kept(probe)["4"]
     assert values.dtype == gradients.dtype == torch.bfloat16
     assert gradients.abs().sum() > 0
 

@@ -3,26 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from analyzers import ClassMean
 from torch import nn
 
 import torchprobe as tp
-from torchprobe.accumulators import GroupMeans
 from torchprobe.errors import LabelError
-
-
-class ClassMean(tp.Analyzer):
-    name = "class_mean"
-    needs_labels = True
-
-    def start(self, layer):
-        self.means = GroupMeans(layer.channels)
-
-    def update(self, batch):
-        self.means.update(batch.rows(), batch.groups)
-
-    def compute(self):
-        names = self.class_names(self.means.groups)
-        return self.result(mean=("class channel", self.means.value), coords={"class": names})
 
 
 def net():

@@ -6,24 +6,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from analyzers import ChannelMean
 from torch import nn
 
 import torchprobe as tp
-from torchprobe.accumulators import Mean
 from torchprobe.outputs import leaves
-
-
-class ChannelMean(tp.Analyzer):
-    name = "mean"
-
-    def start(self, layer):
-        self.rows = Mean(layer.channels)
-
-    def update(self, batch):
-        self.rows.update(batch.rows())
-
-    def compute(self):
-        return self.result(mean=("channel", self.rows.value), n=int(self.rows.count))
 
 
 @dataclasses.dataclass

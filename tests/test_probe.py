@@ -6,10 +6,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from analyzers import ChannelMean, ClassMean
 from torch import nn
 
 import torchprobe as tp
-from torchprobe.accumulators import GroupMeans, Mean
+from torchprobe.accumulators import Mean
 from torchprobe.errors import (
     AttachError,
     CompileError,
@@ -22,37 +23,6 @@ from torchprobe.errors import (
     NonFiniteError,
     SettingError,
 )
-
-
-class ChannelMean(tp.Analyzer):
-    name = "mean"
-
-    def start(self, layer):
-        self.rows = Mean(layer.channels)
-
-    def update(self, batch):
-        self.rows.update(batch.rows())
-
-    def compute(self):
-        return self.result(mean=("channel", self.rows.value), n=int(self.rows.count))
-
-
-class ClassMean(tp.Analyzer):
-    name = "class_mean"
-    needs_labels = True
-
-    def start(self, layer):
-        self.means = GroupMeans(layer.channels)
-
-    def update(self, batch):
-        self.means.update(batch.rows(), batch.groups)
-
-    def compute(self):
-        return self.result(
-            mean=("class channel", self.means.value),
-            counts=("class", self.means.counts),
-            coords={"class": self.class_names(self.means.groups)},
-        )
 
 
 class MLP(nn.Module):
@@ -515,15 +485,18 @@ def test_copies_on_several_devices_are_refused():
         tp.Probe(wrapped, "out", [ChannelMean]).attach()
 
 
+class Tokens(nn.Module):
+    """Takes the attention mask and does nothing with it."""
+
+    def __init__(self):
+        super().__init__()
+        self.emb = nn.Embedding(10, 4)
+
+    def forward(self, input_ids, attention_mask=None):
+        return self.emb(input_ids)
+
+
 def test_padding_that_only_the_model_is_told_of_is_warned_about_once():
-    class Tokens(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.emb = nn.Embedding(10, 4)
-
-        def forward(self, input_ids, attention_mask=None):
-            return self.emb(input_ids)
-
     model, mask = Tokens(), torch.tensor([[1, 1, 0]])
     with tp.Probe(model, "emb", [ChannelMean]) as probe:
         with pytest.warns(IncompleteWarning, match="mask=attention_mask"):
@@ -589,14 +562,6 @@ def test_a_loader_of_unknown_form_is_refused_with_the_way_out(batch):
 
 
 def test_keyword_batches_take_labels_out_and_use_the_attention_mask():
-    class Tokens(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.emb = nn.Embedding(10, 4)
-
-        def forward(self, input_ids, attention_mask=None):
-            return self.emb(input_ids)
-
     ids, mask = torch.randint(0, 10, (2, 5)), torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
     batch = {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([0, 1])}
     result = tp.Probe(Tokens(), "emb", [ClassMean]).run([batch])["class_mean"]["emb"]

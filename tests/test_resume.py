@@ -13,36 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from analyzers import Above
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import torchprobe as tp
-from torchprobe import Analyzer
-from torchprobe.accumulators import Mean
 from torchprobe.errors import FileFormatError, MergeError, SettingError
-
-
-class Above(Analyzer):
-    """How often a channel is above the mean that the pass before has found."""
-
-    name = "above"
-    passes = 2
-
-    def start(self, layer):
-        self.mean, self.above = Mean(layer.channels), Mean(layer.channels)
-
-    def after(self, split, number):
-        if number == 0:
-            self.centre = self.mean.value
-
-    def update(self, batch):
-        if batch.number == 0:
-            self.mean.update(batch.rows())
-        else:
-            self.above.update(batch.rows() > self.centre)
-
-    def compute(self):
-        return self.result(share=("channel", self.above.value), mean=("channel", self.mean.value))
 
 
 class Net(nn.Module):

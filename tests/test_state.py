@@ -7,33 +7,15 @@ import io
 import numpy as np
 import pytest
 import torch
+from analyzers import Above, ClassMean, feed
 from torch import nn
 
 import torchprobe as tp
-from torchprobe import Analyzer
-from torchprobe.accumulators import GroupMeans, Mean
 from torchprobe.errors import AttachError, IncompleteWarning, MergeError
 from torchprobe.state import metas, shapes
 
 
-class Means(Analyzer):
-    """The mean of each class."""
-
-    name = "means"
-    needs_labels = True
-
-    def start(self, layer):
-        self.means = GroupMeans(layer.channels)
-
-    def update(self, batch):
-        self.means.update(batch.rows(), batch.groups)
-
-    def compute(self):
-        names = self.class_names(self.means.groups)
-        return self.result(mean=("class channel", self.means.value), coords={"class": names})
-
-
-class Fussy(Means):
+class Fussy(ClassMean):
     """Raises at the second batch."""
 
     name = "fussy"
@@ -42,29 +24,6 @@ class Fussy(Means):
         if self.means.state:
             raise RuntimeError("enough")
         super().update(batch)
-
-
-class Above(Analyzer):
-    """Share of rows above the mean of the pass before."""
-
-    name = "above"
-    passes = 2
-
-    def start(self, layer):
-        self.mean, self.above = Mean(layer.channels), Mean(layer.channels)
-
-    def after(self, split, number):
-        if number == 0:
-            self.centre = self.mean.value
-
-    def update(self, batch):
-        if batch.number == 0:
-            self.mean.update(batch.rows())
-        else:
-            self.above.update(batch.rows() > self.centre)
-
-    def compute(self):
-        return self.result(share=("channel", self.above.value))
 
 
 def net(seed=0):
@@ -80,7 +39,7 @@ def data(n=6, labels=lambda at: torch.arange(4) % 3):
     ]
 
 
-def made(analyzers=(Means, Above), **options):
+def made(analyzers=(ClassMean, Above), **options):
     return tp.Probe(net(), "*", list(analyzers), **options)
 
 
@@ -89,13 +48,6 @@ def reloaded(state):
     torch.save(state, file)
     file.seek(0)
     return torch.load(file, weights_only=True)
-
-
-def feed(probe, batches):
-    with probe:
-        for values, labels in batches:
-            with probe.batch(labels):
-                probe.model(values)
 
 
 def in_two_halves(make, batches, at=3):
@@ -138,8 +90,8 @@ def alike(one, two):
 def test_going_on_from_a_saved_state_gives_the_same_bits(labels):
     batches = data(labels=labels)
     assert alike(
-        whole(lambda: made([Means]), batches).results(),
-        in_two_halves(lambda: made([Means]), batches).results(),
+        whole(lambda: made([ClassMean]), batches).results(),
+        in_two_halves(lambda: made([ClassMean]), batches).results(),
     )
 
 
@@ -152,10 +104,10 @@ def test_a_state_without_further_data_gives_equal_results():
 
 
 def test_a_state_of_nothing_is_a_fresh_probe():
-    probe = made([Means])
-    probe.load_state_dict(reloaded(made([Means]).state_dict()))
+    probe = made([ClassMean])
+    probe.load_state_dict(reloaded(made([ClassMean]).state_dict()))
     feed(probe, data())
-    assert alike(probe.results(), whole(lambda: made([Means]), data()).results())
+    assert alike(probe.results(), whole(lambda: made([ClassMean]), data()).results())
 
 
 def test_what_a_pass_found_is_known_again():
@@ -173,7 +125,7 @@ def test_what_a_pass_found_is_known_again():
 
 
 def test_samples_without_ids_are_numbered_on():
-    class Ids(Means):
+    class Ids(ClassMean):
         name = "ids"
         needs_labels = False
 
@@ -205,7 +157,7 @@ def test_layers_that_wait_for_their_turn_are_known_again():
 
 
 def test_where_positions_lie_is_known_again():
-    class Placed(Means):
+    class Placed(ClassMean):
         name = "placed"
         needs_positions = True
 
@@ -218,17 +170,17 @@ def test_where_positions_lie_is_known_again():
 
 
 def test_a_failed_pass_after_loading_loses_nothing():
-    probe = in_two_halves(lambda: made([Means]), data(), at=6)
+    probe = in_two_halves(lambda: made([ClassMean]), data(), at=6)
     with pytest.raises(RuntimeError), probe:
         probe.model(torch.zeros(1, 99, 9, dtype=torch.float64))
-    assert alike(probe.results(), whole(lambda: made([Means]), data()).results())
+    assert alike(probe.results(), whole(lambda: made([ClassMean]), data()).results())
 
 
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        (lambda: tp.Probe(net(), "0", [Means, Above]), "layers"),
-        (lambda: made([Means]), "analyzers"),
+        (lambda: tp.Probe(net(), "0", [ClassMean, Above]), "layers"),
+        (lambda: made([ClassMean]), "analyzers"),
         (lambda: made(nonfinite="raise"), "options"),
         (lambda: made(axes={"0": "sample time channel"}), "axes"),
         (lambda: made(groupings={"guess": tp.predicted()}), "groupings"),
@@ -253,7 +205,7 @@ def test_another_schema_and_an_attached_probe_are_refused():
 
 
 def test_a_state_is_a_copy():
-    probe = made([Means])
+    probe = made([ClassMean])
     feed(probe, data(2))
     saved = probe.state_dict()
     before = saved["forks"][0]["tensors"]["means.sums"].clone()

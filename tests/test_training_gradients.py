@@ -5,57 +5,21 @@ import weakref
 
 import pytest
 import torch
+from gradients import Keep, X, Y, kept, net
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import torchprobe as tp
-from torchprobe.accumulators import Mean
 from torchprobe.backward import NEVER
 from torchprobe.errors import SettingError
 from torchprobe.training_loss import TrainingLoss
 
-X = torch.randn(6, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-Y = torch.tensor([0, 1, 2, 3, 1, 2])
 MEAN = TrainingLoss("mean")
 
 
-class Keep(tp.Analyzer):
-    """All activations and gradients, as they came."""
-
-    name = "keep"
-    signals = ("activations", "gradients")
-
-    def start(self, layer):
-        self.mean = Mean(layer.channels)
-        self.seen = []
-
-    def update(self, batch):
-        self.mean.update(batch.gradient_rows())
-        self.seen.append((batch.values.clone(), batch.gradients.clone()))
-
-    def compute(self):
-        return self.result(mean=("channel", self.mean.value))
-
-
 def seen(probe):
-    forks = probe._record.stream.forks.forks
-    return {
-        key.layer: tuple(torch.cat(each) for each in zip(*fork.seen, strict=True))
-        for key, fork in forks.items()
-        if fork.seen
-    }
-
-
-def net(inplace=True):
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv1d(3, 4, 3, padding=1),
-        nn.Flatten(),
-        nn.ReLU(inplace),
-        nn.Linear(20, 6),
-        nn.ReLU(inplace),
-        nn.Linear(6, 4),
-    ).double()
+    """Activations and gradients of the layers that the loss's gradient has reached."""
+    return {layer: found for layer, found in kept(probe).items() if found}
 
 
 def oracle(x=X, y=Y):

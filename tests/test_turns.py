@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from analyzers import ChannelMean, ClassMean
 from torch import nn
 
 import torchprobe as tp
-from torchprobe.accumulators import GroupMeans, Mean
 from torchprobe.errors import (
     EmptyStateError,
     IncompleteWarning,
@@ -15,23 +15,7 @@ from torchprobe.errors import (
 )
 
 
-class Wide(tp.Analyzer):
-    """Needs 8 bytes a channel; tells how much all copies held at once."""
-
-    name = "wide"
-    most = 0
-
-    def start(self, layer):
-        self.rows = Mean(layer.channels)
-
-    def update(self, batch):
-        self.rows.update(batch.rows())
-
-    def compute(self):
-        return self.result(mean=("channel", self.rows.value), n=int(self.rows.count))
-
-
-class ByClass(Wide):
+class ByClass(ChannelMean):
     name = "by_class"
     needs_labels = True
 
@@ -56,24 +40,24 @@ def need(layers, width=4):
 @pytest.mark.parametrize("budget", [1, 2, 3, 4, 6])
 def test_turns_give_the_same_results_in_the_same_order(budget):
     model, loader = net(), data()
-    whole = tp.Probe(model, tp.types(nn.Linear), [Wide]).run(loader)
-    probe = tp.Probe(model, tp.types(nn.Linear), [Wide], memory_budget=need(budget))
+    whole = tp.Probe(model, tp.types(nn.Linear), [ChannelMean]).run(loader)
+    probe = tp.Probe(model, tp.types(nn.Linear), [ChannelMean], memory_budget=need(budget))
     turns = probe.run(loader)
-    assert turns["wide"].layers == whole["wide"].layers
-    for layer, result in turns["wide"].items():
-        assert np.array_equal(result.mean, whole["wide"][layer].mean)
+    assert turns["mean"].layers == whole["mean"].layers
+    for layer, result in turns["mean"].items():
+        assert np.array_equal(result.mean, whole["mean"][layer].mean)
         assert result.complete
         assert result.provenance["rows"] == 20
     assert turns.complete
     assert turns.provenance.get("turns", 1) == -(-6 // budget)
     assert turns.provenance["forwards"] == len(loader) * -(-6 // budget)
-    assert list(probe.layers) == list(whole["wide"].layers)
+    assert list(probe.layers) == list(whole["mean"].layers)
 
 
 def test_never_more_than_the_budget_is_held_at_once():
     held = []
 
-    class Watched(Wide):
+    class Watched(ChannelMean):
         name = "watched"
 
         def update(self, batch):
@@ -109,7 +93,7 @@ def test_all_groupings_count_when_turns_are_planned():
 
 def test_a_layer_that_does_not_fit_by_itself_is_refused_with_the_bytes_it_needs():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1000)).double()
-    probe = tp.Probe(model, tp.types(nn.Linear), [Wide], memory_budget=need(3))
+    probe = tp.Probe(model, tp.types(nn.Linear), [ChannelMean], memory_budget=need(3))
     with pytest.raises(
         MemoryBudgetError, match="layer '1' alone needs 8,008 bytes of state; the memory"
     ):
@@ -117,7 +101,7 @@ def test_a_layer_that_does_not_fit_by_itself_is_refused_with_the_bytes_it_needs(
 
 
 def test_a_loader_that_can_be_read_once_is_refused():
-    probe = tp.Probe(net(), tp.types(nn.Linear), [Wide], memory_budget=need(2))
+    probe = tp.Probe(net(), tp.types(nn.Linear), [ChannelMean], memory_budget=need(2))
     with pytest.raises(MemoryBudgetError, match=r"let probe.run\(\) take layers in turns"):
         probe.run(iter(data()))
 
@@ -125,7 +109,7 @@ def test_a_loader_that_can_be_read_once_is_refused():
 def test_a_loop_of_the_user_s_own_is_refused_before_any_data_is_taken():
     model = net()
     with (
-        tp.Probe(model, tp.types(nn.Linear), [Wide], memory_budget=need(2)) as probe,
+        tp.Probe(model, tp.types(nn.Linear), [ChannelMean], memory_budget=need(2)) as probe,
         pytest.raises(MemoryBudgetError, match=r"let probe.run\(\) take layers in turns"),
     ):
         model(data()[0])
@@ -137,7 +121,7 @@ def test_a_budget_nobody_declared_warns_of_the_extra_passes(monkeypatch):
 
     monkeypatch.setattr(Options, "budget", need(4))
     with pytest.warns(TorchprobeWarning, match="layers take 2 turns"):
-        tp.Probe(net(), tp.types(nn.Linear), [Wide]).run(data())
+        tp.Probe(net(), tp.types(nn.Linear), [ChannelMean]).run(data())
 
 
 def test_what_was_found_before_an_interrupt_is_kept_and_marked_incomplete():
@@ -150,11 +134,11 @@ def test_what_was_found_before_an_interrupt_is_kept_and_marked_incomplete():
                 raise KeyboardInterrupt
             return super().__iter__()
 
-    probe = tp.Probe(net(), tp.types(nn.Linear), [Wide], memory_budget=need(2))
+    probe = tp.Probe(net(), tp.types(nn.Linear), [ChannelMean], memory_budget=need(2))
     with pytest.raises(KeyboardInterrupt):
         probe.run(Stops(data()))
     results = probe.results()
-    assert results["wide"].layers == ("0", "1", "2", "3")
+    assert results["mean"].layers == ("0", "1", "2", "3")
     assert not results.complete
     assert "layers not reached: 4, 5" in results.provenance["notes"]
 
@@ -171,37 +155,29 @@ def test_a_layer_that_fires_later_is_taken_once():
 
     model = Sometimes().double()
     for budget in (1, 2, 3):
-        probe = tp.Probe(model, ["a", "b", "c"], [Wide], memory_budget=need(budget))
+        probe = tp.Probe(model, ["a", "b", "c"], [ChannelMean], memory_budget=need(budget))
         results = probe.run(data())
-        assert [result.n for result in results["wide"].values()] == [20, 20, 2]
+        assert [result.n for result in results["mean"].values()] == [20, 20, 2]
 
 
 def test_states_are_those_of_group_means_too():
-    class Means(tp.Analyzer):
-        name = "means"
-        needs_labels = True
+    class Told(ClassMean):
+        """Says itself how much it needs."""
 
-        def start(self, layer):
-            self.means = GroupMeans(layer.channels)
+        name = "told"
 
         def state_bytes(self, layer):
             return 100 * layer.channels
 
-        def update(self, batch):
-            self.means.update(batch.rows(), batch.groups)
-
-        def compute(self):
-            return self.result(mean=("class channel", self.means.value))
-
     x, y = torch.randn(8, 4).double(), ["a", "b"] * 4
-    results = tp.Probe(net(3), tp.types(nn.Linear), [Means], memory_budget=500).run([(x, y)])
-    whole = tp.Probe(net(3), tp.types(nn.Linear), [Means]).run([(x, y)])
+    results = tp.Probe(net(3), tp.types(nn.Linear), [Told], memory_budget=500).run([(x, y)])
+    whole = tp.Probe(net(3), tp.types(nn.Linear), [Told]).run([(x, y)])
     assert results.provenance["turns"] == 3
-    assert results["means"]["0"].mean.shape == whole["means"]["0"].mean.shape
+    assert results["told"]["0"].mean.shape == whole["told"]["0"].mean.shape
 
 
 def test_a_turn_without_a_result_does_not_cost_those_of_others():
-    class Picky(Wide):
+    class Picky(ChannelMean):
         name = "picky"
 
         def compute(self):

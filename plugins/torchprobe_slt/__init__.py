@@ -8,15 +8,13 @@ from torchprobe import hookimpl
 from torchprobe_slt.analyzer import SLT
 from torchprobe_slt.class_plots import (
     draw_class_spectra,
-    draw_cluster_means,
-    draw_clusters,
     draw_complexity,
-    draw_map,
     draw_pairs,
     draw_templates,
     draw_transform,
 )
 from torchprobe_slt.classes import SLTClasses
+from torchprobe_slt.cluster_plots import draw_cluster_means, draw_clusters, draw_map
 from torchprobe_slt.plots import against, draw_against, draw_areas, draw_spectra
 from torchprobe_slt.transforms import Transforms, transforms
 

@@ -13,10 +13,10 @@ from torchprobe import Analyzer, Field
 from torchprobe.loading import eval_mode
 from torchprobe.sandbox import unrecorded
 from torchprobe_slt import kept
-from torchprobe_slt.jacobians import ROUTES, check_model, refuse_training
+from torchprobe_slt.jacobians import ROUTES, refuse_training
 from torchprobe_slt.settings import at_least, one_of, place_of
 from torchprobe_slt.spectra import areas, curve, from_grams, of_rows
-from torchprobe_slt.sweeps import FEW, INPUTS, NODES, Sweep, few, key, notes, rows, sweeps
+from torchprobe_slt.sweeps import INPUTS, NODES, Sweep, few, key, notes, rows, sweeps
 from torchprobe_slt.view import n_places, need_layers, places, shaped, template, view
 
 if TYPE_CHECKING:
@@ -202,10 +202,7 @@ class SLT(Analyzer):
         return _Found(sigmas, n, widths, notes(self._routes, self._embedded, self.network.model))
 
     def _of_kept(self) -> _Found:
-        inputs = kept.call_again(self.kept, self.network)
-        where = self.kept[kept.PLACES].rows
-        seen = view(self.network, inputs, where, whole=self.window == "input")
-        check_model(seen.part(slice(0, FEW)))
+        seen = kept.seen_again(self.kept, self.network, whole=self.window == "input")
         sigmas: dict[str, Array] = {}
         routes: dict[str, None] = {}
         for sweep in self._sweeps(seen):

@@ -1,4 +1,4 @@
-"""Drawings of the transforms of classes: templates, clusters, pairs (NM17, Fig. 6, 7C, 8)."""
+"""Drawings of the transforms of classes: spectra, templates, pairs (NM17, Fig. 1, 7C, 8)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from torchprobe import plotting
-from torchprobe.errors import InsufficientDataError, LayerNotFoundError, NothingToDrawError
-from torchprobe.plotting.style import GRID, MUTED
-from torchprobe.wording import unknown
+from torchprobe.errors import InsufficientDataError
+from torchprobe_slt.chosen import MOST, number_of, output_of
 from torchprobe_slt.pictures import Captions, draw, frame_of, grid, largest, shaped
 
 if TYPE_CHECKING:
@@ -23,16 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "draw_class_spectra",
-    "draw_cluster_means",
-    "draw_clusters",
     "draw_complexity",
-    "draw_map",
     "draw_pairs",
     "draw_templates",
     "draw_transform",
 ]
-
-_MOST = 8
 
 
 def draw_complexity(results: LayerResults) -> Figure:
@@ -100,9 +94,9 @@ def draw_transform(
         InsufficientDataError: there is no such point.
         LayerNotFoundError: no such class.
     """
-    result = _output(results)
+    result = output_of(results)
     classes = result.coords["class"]
-    which = int(result.point_class[0]) if category is None else _number(result, category)
+    which = int(result.point_class[0]) if category is None else number_of(result, category)
     members = np.flatnonzero(result.point_class == which)
     if point >= len(members):
         raise InsufficientDataError(
@@ -136,7 +130,7 @@ def draw_templates(
         image: the shape to draw in; by default the analyzer's, or that of the window.
         transpose: draw the second axis upwards, as by default where the analyzer knows the image.
     """
-    result = _output(results)
+    result = output_of(results)
     shown = _chosen(result, classes)
     rows = {
         "mean features": result.template_features[shown],
@@ -169,7 +163,7 @@ def draw_pairs(
         image: the shape to draw in; by default the analyzer's, or that of the window.
         transpose: draw the second axis upwards, as by default where the analyzer knows the image.
     """
-    result = _output(results)
+    result = output_of(results)
     shown = _chosen(result, classes) if classes is not None else _alike(result)
     nodes = result.class_node[shown]
     cells = [result.transforms[at][nodes] for at in shown]
@@ -183,157 +177,15 @@ def draw_pairs(
     return grid(cells, told, frame_of(result, image, transpose=transpose), scale="all")
 
 
-def draw_clusters(results: LayerResults, category: str | None = None) -> Figure:
-    """Draw the transforms of a class's points, clustered, with separators (Fig. 6A).
-
-    Args:
-        results: of "slt_classes".
-        category: of which class; the one with most points by default.
-
-    Raises:
-        LayerNotFoundError: no such class.
-    """
-    result = _output(results)
-    which = _most(result) if category is None else _number(result, category)
-    members = _members(result, which)
-    rows, clusters = result.points[members], result.point_cluster[members]
-    sheet = plotting.figure(6.4, 3.6)
-    sheet.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
-    axes = sheet.add_subplot()
-    limit = largest(rows)
-    seen = axes.imshow(
-        rows,
-        aspect="auto",
-        cmap=plotting.colour_map(symmetric=True),
-        vmin=-limit,
-        vmax=limit,
-        interpolation="nearest",
-    )
-    for edge in np.flatnonzero(np.diff(clusters)) + 0.5:
-        axes.axhline(edge, color="black", linewidth=1.2)
-    middles = [float(np.flatnonzero(clusters == each).mean()) for each in np.unique(clusters)]
-    axes.set_yticks(middles, [f"{each + 1}" for each in np.unique(clusters)])
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylabel("cluster")
-    axes.set_xlabel(f"{rows.shape[1]:,} inputs", color=MUTED)
-    name = result.coords["class"][which]
-    plotting.heading(
-        axes, f"Transforms of {name}", f"{len(rows):,} points that the network gets right", limit=60
-    )
-    sheet.colorbar(seen, ax=axes, shrink=0.6, label="∂ output / ∂ input").outline.set_visible(False)
-    return sheet
-
-
-def draw_map(results: LayerResults, category: str | None = None) -> Figure:
-    """Draw a class's points by the distances of their transforms, coloured by cluster (Fig. 6B).
-
-    Args:
-        results: of "slt_classes".
-        category: of which class; the one with most points by default.
-
-    Raises:
-        LayerNotFoundError: no such class.
-    """
-    result = _output(results)
-    which = _most(result) if category is None else _number(result, category)
-    members = _members(result, which)
-    points, clusters = result.point_map[members], result.point_cluster[members]
-    sheet = plotting.figure(4.8, 3.8)
-    sheet.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
-    axes = sheet.add_subplot()
-    each = np.unique(clusters)
-    for cluster, (colour, marker) in zip(each, plotting.marks(len(each)), strict=True):
-        inside = clusters == cluster
-        told = f"cluster {cluster + 1}: {int(inside.sum())}"
-        axes.plot(*points[inside].T, marker, color=colour, label=told, markersize=5, alpha=0.8)
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.grid(color=GRID)
-    axes.set_xlabel("first component", color=MUTED)
-    axes.set_ylabel("second component", color=MUTED)
-    name = result.coords["class"][which]
-    plotting.heading(axes, f"Transforms of {name}", "classical scaling", limit=44)
-    sheet.legend(loc="outside right center")
-    return sheet
-
-
-def draw_cluster_means(
-    results: LayerResults,
-    category: str | None = None,
-    image: Sequence[int] | None = None,
-    transpose: bool | None = None,
-) -> Figure:
-    """Draw the mean transform and mean features of a class's clusters, with counts (Fig. 6C, 8B).
-
-    Args:
-        results: of "slt_classes".
-        category: of which class; the one with most points by default.
-        image: the shape to draw in; by default the analyzer's, or that of the window.
-        transpose: draw the second axis upwards, as by default where the analyzer knows the image.
-
-    Raises:
-        LayerNotFoundError: no such class.
-    """
-    result = _output(results)
-    which = _most(result) if category is None else _number(result, category)
-    sizes = result.cluster_size[which]
-    shown = np.flatnonzero(sizes)[:_MOST]
-    cells = [result.cluster_features[which][shown], result.cluster_transform[which][shown]]
-    names = [f"{at + 1}: n = {sizes[at]}" for at in shown]
-    title = f"Clusters of {result.coords['class'][which]}"
-    told = Captions(names, ["mean features", "mean transform"], title, "points by their transforms")
-    return grid(cells, told, frame_of(result, image, transpose=transpose), scale="row")
-
-
 # -- which
-
-
-def _output(results: LayerResults) -> Result:
-    """The output layer's result.
-
-    Raises:
-        NothingToDrawError: the output was not probed.
-    """
-    found = [each for each in results.values() if "template" in each.fields]
-    if not found:
-        raise NothingToDrawError(
-            "there are no transforms of output nodes; probe the model's output as the last layer"
-        )
-    return found[0]
-
-
-def _number(result: Result, name: str) -> int:
-    classes = result.coords["class"]
-    if name not in classes:
-        raise LayerNotFoundError(unknown("class", name, classes))
-    return classes.index(name)
-
-
-def _members(result: Result, which: int) -> NDArray[np.intp]:
-    """A class's points, as they stand under its dendrogram.
-
-    Raises:
-        InsufficientDataError: there are none.
-    """
-    members = np.flatnonzero(result.point_class == which)
-    if not len(members):
-        name = result.coords["class"][which]
-        raise InsufficientDataError(f"the network gets no point of class {name!r} right")
-    return members[np.argsort(result.point_order[members], kind="stable")]
-
-
-def _most(result: Result) -> int:
-    """The class with most points; the first of those."""
-    if not len(result.point_class):
-        raise NothingToDrawError("the network gets no point right")
-    return int(np.bincount(result.point_class).argmax())
 
 
 def _chosen(result: Result, classes: Sequence[str] | None) -> NDArray[np.intp]:
     """Classes by name, or those with most points, as they stand."""
     if classes is not None:
-        return np.array([_number(result, name) for name in classes], dtype=np.intp)
+        return np.array([number_of(result, name) for name in classes], dtype=np.intp)
     counts = np.asarray(result.template_n)
-    most = np.argsort(-counts, kind="stable")[:_MOST]
+    most = np.argsort(-counts, kind="stable")[:MOST]
     return np.sort(most)
 
 

@@ -14,11 +14,11 @@ from torchprobe.outputs import leaves
 from torchprobe.sandbox import unrecorded
 from torchprobe_slt import kept, streamed
 from torchprobe_slt.class_spectra import class_fields, split_fields
-from torchprobe_slt.jacobians import ROUTES, check_model, jacobians, refuse_training
+from torchprobe_slt.jacobians import ROUTES, jacobians, refuse_training
 from torchprobe_slt.output import Output, output_fields
 from torchprobe_slt.points import Points, judged_by_input, label_of_sample, nodes_of_classes
 from torchprobe_slt.settings import at_least, one_of, place_of
-from torchprobe_slt.sweeps import FEW, NODES, few, key, notes, sweeps
+from torchprobe_slt.sweeps import NODES, few, key, notes, sweeps
 from torchprobe_slt.view import n_places, need_layers, places, template, view
 
 if TYPE_CHECKING:
@@ -205,10 +205,7 @@ class SLTClasses(Analyzer):
             return iter(self._computed())
 
     def _computed(self) -> list[Result]:
-        inputs = kept.call_again(self.kept, self.network)
-        where = self.kept[kept.PLACES].rows
-        seen = view(self.network, inputs, where, whole=self.window == "input")
-        check_model(seen.part(slice(0, FEW)))
+        seen = kept.seen_again(self.kept, self.network, whole=self.window == "input")
         nodes, points, said = self._points(seen)
         found: dict[str, dict[str, Any]] = {}
         routes: dict[str, None] = {}

@@ -10,17 +10,23 @@ from torch.utils import _pytree as pytree
 
 from torchprobe.accumulators import BoundedSample
 from torchprobe.errors import SettingError, ShapeError
+from torchprobe_slt.jacobians import check_model
 from torchprobe_slt.point import main_leaf
+from torchprobe_slt.view import view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torchprobe import Network, NetworkBatch
+    from torchprobe_slt.point import Point
 
-__all__ = ["begin", "call_again", "keep"]
+__all__ = ["begin", "keep", "seen_again"]
 
 PLACES = "places"
 """Beside the inputs: the positions looked at, and further numbers of each sample."""
+
+_FEW = 4
+"""Samples on which it is tried whether the model is random and samples influence each other."""
 
 _ADVICE = "take every sample as it comes instead: samples=None"
 
@@ -71,8 +77,21 @@ def keep(
         sample.update(rows, batch.sample_ids, labels)
 
 
-def call_again(
-    kept: Mapping[str, BoundedSample], network: Network
+def seen_again(samples: Mapping[str, BoundedSample], network: Network, *, whole: bool) -> Point:
+    """The samples that were kept, shown to the model again.
+
+    Raises:
+        EmptyStateError: nothing was seen.
+        SettingError: the model is random, or samples influence each other.
+    """
+    inputs = _inputs_again(samples, network)
+    seen = view(network, inputs, samples[PLACES].rows, whole=whole)
+    check_model(seen.part(slice(0, _FEW)))
+    return seen
+
+
+def _inputs_again(
+    samples: Mapping[str, BoundedSample], network: Network
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The (args, kwargs) with which the model can be called with the samples kept.
 
@@ -82,8 +101,8 @@ def call_again(
     """
     leaves, spec = pytree.tree_flatten(network.inputs)
     for at, leaf in enumerate(leaves):
-        if str(at) in kept:
-            leaves[at] = kept[str(at)].rows
+        if str(at) in samples:
+            leaves[at] = samples[str(at)].rows
         elif isinstance(leaf, Tensor):
             raise SettingError(
                 f"the model takes a tensor of shape {tuple(leaf.shape)} that is not one for each "

@@ -21,11 +21,9 @@ if TYPE_CHECKING:
     from torchprobe_slt.point import Point
     from torchprobe_slt.spots import Spot
 
-__all__ = ["FEW", "INPUTS", "NODES", "Sweep", "few", "key", "notes", "rows", "sweeps"]
+__all__ = ["INPUTS", "NODES", "Sweep", "few", "key", "notes", "rows", "sweeps"]
 
 NODES, INPUTS = "node", "input"
-FEW = 4
-"""Samples on which it is tried whether the model is random and samples influence each other."""
 
 _COLLECTED = 256 << 20
 """Bytes of transforms of a sample of inputs held at once, as they come; layers take turns."""

@@ -1,6 +1,6 @@
 """Log-mel features of utterances and the labels of their frames."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -16,7 +16,13 @@ from .phonemes import Inventory
 from .torchaudio_import import import_torchaudio
 from .utterances import Utterance, labels_at
 
-__all__ = ["PHONEME_FEATURES", "SPECTROGRAM_FEATURES", "LogMel", "frame_labels"]
+__all__ = [
+    "PHONEME_FEATURES",
+    "SPECTROGRAM_FEATURES",
+    "LogMel",
+    "frame_labels",
+    "labelled_features",
+]
 
 _FLOOR = 1e-10  # power; far below one step of 16-bit audio
 
@@ -133,6 +139,15 @@ def frame_labels(
     """
     centres = np.arange(frames) * features.hop
     return torch.from_numpy(labels_at(utterance.phonemes, centres, inventory))
+
+
+def labelled_features(
+    utterances: Iterable[Utterance], features: LogMel, inventory: Inventory
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Returns the features of utterances, [frame, band] each, and the labels of their frames."""
+    pairs = [(utterance, features.of(utterance)) for utterance in utterances]
+    labels = [frame_labels(each, len(array), features, inventory) for each, array in pairs]
+    return [array for _, array in pairs], labels
 
 
 @lru_cache(maxsize=8)

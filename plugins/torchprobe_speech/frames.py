@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from torchprobe.errors import InsufficientDataError, SettingError, ShapeError
 
-from .features import PHONEME_FEATURES, LogMel, frame_labels
+from .features import PHONEME_FEATURES, LogMel, labelled_features
 from .phonemes import CMU40, Inventory
 from .progress import tracked
 from .utterances import ID_BITS, Utterance
@@ -105,11 +105,7 @@ class FrameDataset(Dataset[Frames]):
             SettingError: An utterance has another rate than the features.
         """
         bar = tracked(utterances, len(utterances), "features", "utterance", show=progress)
-        arrays = [features.of(utterance) for utterance in bar]
-        labels = [
-            frame_labels(utterance, len(array), features, inventory)
-            for utterance, array in zip(utterances, arrays, strict=True)
-        ]
+        arrays, labels = labelled_features(bar, features, inventory)
         ids = [utterance.id for utterance in utterances]
         return cls(arrays, labels, ids, context=context, inventory=inventory)
 

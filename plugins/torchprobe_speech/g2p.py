@@ -213,10 +213,7 @@ def train_g2p(
         torch.optim.Adam(model.parameters()),
         data.batches(settings.batch_size, shuffle=True, seed=settings.seed),
         lambda batch: _loss(model, batch),
-        epochs=settings.epochs,
-        peak_rate=settings.peak_rate,
-        seed=settings.seed,
-        after_epoch=str,
+        settings,
         progress=progress,
     )
 

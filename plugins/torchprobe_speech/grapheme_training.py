@@ -1,6 +1,7 @@
 """Training convolutional recognisers of graphemes with CTC, and measuring them."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -77,30 +78,24 @@ def train_graphemes(
     targets = {text: alphabet.encode(text) for text in data.texts}
     _check_lengths(model, data, targets)
     generator = torch.Generator().manual_seed(settings.seed)
-    history: list[float] = []
 
     def loss(batch: SpectrogramBatch) -> Tensor:
         masked = _mask_bands(batch.spectrograms, settings.band_mask, generator)
         return _ctc_loss(model, masked, batch, [targets[text] for text in batch.texts])
 
-    def measure() -> str:
-        if validation is None:
-            return ""
-        history.append(grapheme_error(model, validation, alphabet=alphabet))
-        return f"validation character error {history[-1]:.3f}"
-
-    train(
+    measured = None
+    if validation is not None:
+        error = partial(grapheme_error, model, validation, alphabet=alphabet)
+        measured = "character error", error
+    return train(
         model,
         torch.optim.AdamW(model.parameters()),
         data.batches(settings.batch_size, shuffle=True, seed=settings.seed),
         loss,
-        epochs=settings.epochs,
-        peak_rate=settings.peak_rate,
-        seed=settings.seed,
-        after_epoch=measure,
+        settings,
+        validation=measured,
         progress=progress,
     )
-    return history
 
 
 def transcribe(

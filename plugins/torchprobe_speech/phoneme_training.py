@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -75,30 +76,23 @@ def train_phonemes(
     labelled = data.select(data.labels >= 0)
     if not len(labelled):
         raise InsufficientDataError("no training frame has a label; are the .PHN files empty?")
-    history: list[float] = []
-
-    def measure() -> str:
-        if validation is None:
-            return ""
-        history.append(frame_accuracy(model, validation))
-        return f"validation accuracy {history[-1]:.3f}"
 
     def loss_of(batch: tuple[Tensor, Tensor]) -> Tensor:
         loss = functional.cross_entropy(model(batch[0]), batch[1])
         return loss if regulariser is None else loss + regulariser(model)
 
-    train(
+    measured = None
+    if validation is not None:
+        measured = "accuracy", partial(frame_accuracy, model, validation)
+    return train(
         model,
         torch.optim.Adam(model.parameters()),
         labelled.batches(settings.batch_size, shuffle=True, seed=settings.seed, whole=True),
         loss_of,
-        epochs=settings.epochs,
-        peak_rate=settings.peak_rate,
-        seed=settings.seed,
-        after_epoch=measure,
+        settings,
+        validation=measured,
         progress=progress,
     )
-    return history
 
 
 def frame_accuracy(model: nn.Module, data: FrameDataset, *, batch_size: int = 4096) -> float:

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from torchprobe.errors import InsufficientDataError, SettingError, ShapeError
 
-from .features import SPECTROGRAM_FEATURES, LogMel, frame_labels
+from .features import SPECTROGRAM_FEATURES, LogMel, labelled_features
 from .phonemes import CMU40, Inventory
 from .progress import tracked
 from .utterances import Utterance
@@ -110,11 +110,7 @@ class SpectrogramDataset:
             SettingError: An utterance has another rate than the features.
         """
         bar = tracked(utterances, len(utterances), "spectrograms", "utterance", show=progress)
-        arrays = [features.of(utterance) for utterance in bar]
-        labels = [
-            frame_labels(utterance, len(array), features, inventory)
-            for utterance, array in zip(utterances, arrays, strict=True)
-        ]
+        arrays, labels = labelled_features(bar, features, inventory)
         texts = [utterance.text for utterance in utterances]
         ids = [utterance.id for utterance in utterances]
         return cls(arrays, texts, labels, ids, inventory=inventory)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +13,32 @@ from .progress import bar
 __all__ = ["one_thread", "one_thread_of_blas", "train"]
 
 
+class Cycle(Protocol):
+    """What settings of a training with one cycle of the learning rate say."""
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the batches."""
+
+    @property
+    def peak_rate(self) -> float:
+        """Highest learning rate of the cycle."""
+
+    @property
+    def seed(self) -> int:
+        """Seeds the global random state (dropout, masks), which is restored at the end."""
+
+
 def train(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     batches: Any,
     loss_of: Callable[[Any], Tensor],
+    settings: Cycle,
     *,
-    epochs: int,
-    peak_rate: float,
-    seed: int,
-    after_epoch: Callable[[], str],
+    validation: tuple[str, Callable[[], float]] | None = None,
     progress: bool | None,
-) -> None:
+) -> list[float]:
     """Trains in place with one cycle of the learning rate and leaves the model in eval mode.
 
     Args:
@@ -32,27 +46,35 @@ def train(
         optimiser: Over the model's parameters.
         batches: Has a length and can be iterated over once an epoch.
         loss_of: Returns the loss of a batch.
-        epochs: Passes over the batches.
-        peak_rate: Highest learning rate of the cycle.
-        seed: Seeds the global random state (dropout, masks), which is restored at the end.
-        after_epoch: Called after each epoch; what it returns is shown beside the bar.
+        settings: Passes, rate and seed.
+        validation: What is measured after each epoch and shown beside the bar, and how.
         progress: Whether to show a bar; None shows it in a terminal.
+
+    Returns:
+        What validation has measured after each epoch; empty without it.
     """
-    steps = epochs * len(batches)
-    schedule = OneCycleLR(optimiser, peak_rate, total_steps=max(steps, 2))  # 1 divides by zero
+    history: list[float] = []
+    steps = settings.epochs * len(batches)
+    schedule = OneCycleLR(
+        optimiser, settings.peak_rate, total_steps=max(steps, 2)
+    )  # 1 divides by zero
     with (
         torch.random.fork_rng(),
         torch.enable_grad(),
         bar(steps, "training", "step", show=progress) as shown,
     ):
-        torch.manual_seed(seed)
-        for _ in range(epochs):
+        torch.manual_seed(settings.seed)
+        for _ in range(settings.epochs):
             model.train()
             for batch in batches:
                 _step(loss_of(batch), optimiser, schedule)
                 shown.update()
-            shown.set_postfix_str(after_epoch())
+            if validation is not None:
+                said, measure = validation
+                history.append(measure())
+                shown.set_postfix_str(f"validation {said} {history[-1]:.3f}")
     model.eval()
+    return history
 
 
 def _step(loss: Tensor, optimiser: torch.optim.Optimizer, schedule: OneCycleLR) -> None:

@@ -7,27 +7,16 @@ import pytest
 import torch
 from callbacks.ddp import LAYERS, train
 from callbacks.training import PROBED, STEPS, Average, X, net
-from processes import Processes, free_port
+from processes import Processes, free_port, succeed
 
 import torchprobe as tp
 
 TRAINERS = ["lightning", "transformers"]
 
 
-@pytest.fixture(scope="module")
-def two():
-    processes = Processes(2)
-    yield processes
-    processes.close()
-
-
 def trained(processes, trainer, **how):
     """What came of a training in each process; errors outside of it are raised."""
-    answers = processes.run(functools.partial(train, **how), trainer, free_port())
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-    return answers
+    return succeed(processes.run(functools.partial(train, **how), trainer, free_port()))
 
 
 @pytest.fixture(scope="module", params=TRAINERS)

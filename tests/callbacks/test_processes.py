@@ -2,25 +2,14 @@
 
 import pytest
 from callbacks.training import failing, looped
-from processes import Processes
+from processes import succeed
 
 import torchprobe as tp
 
 
-@pytest.fixture(scope="module")
-def two():
-    processes = Processes(2)
-    yield processes
-    processes.close()
-
-
 @pytest.mark.parametrize("on_training", [False, True])
 def test_two_loops_have_the_history_of_one(two, tmp_path, on_training):
-    answers = two.run(Looped(on_training), 2, tmp_path / "two")
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-    first, second = answers
+    first, second = succeed(two.run(Looped(on_training), 2, tmp_path / "two"))
     assert first == second == tp.History.load(tmp_path / "two")
     one = looped(0, 1, tmp_path / "one", on_training=on_training)
     assert one.steps == first.steps

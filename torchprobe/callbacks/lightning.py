@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from torchprobe.callbacks.recorder import Recorder
 from torchprobe.callbacks.running import Running
 from torchprobe.callbacks.sinks import sinks
-from torchprobe.callbacks.trainers import TrainerCallback
+from torchprobe.callbacks.trainers import NamedCallback
 from torchprobe.errors import MissingExtraError
 from torchprobe.training_loss import TrainingLoss
 
@@ -25,7 +24,7 @@ __all__ = ["ProbeCallback", "package"]  # noqa: F822 - by __getattr__
 _PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
 
-class _ProbeCallback(TrainerCallback):
+class _ProbeCallback(NamedCallback):
     """Probes a model while Lightning trains it.
 
     Steps are those of the optimizer (``trainer.global_step``). Sanity checks, validation, tests
@@ -52,18 +51,8 @@ class _ProbeCallback(TrainerCallback):
         'torchprobe:probe'
     """
 
-    def __init__(
-        self,
-        probe: Any,
-        loader: Any = None,
-        *,
-        name: str = "probe",
-        log: Any = True,
-        **options: Any,
-    ) -> None:
-        super().__init__()
-        self._bind(Recorder(probe, loader, log=None if log is True else log, **options))
-        self._log, self._name, self._compiled = log, name, False
+    _compiled = False
+    """Whether the LightningModule runs compiled."""
 
     @property
     def state_key(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Self
 
+from torchprobe.callbacks.recorder import Recorder
 from torchprobe.errors import AttachError, CompileError
 
 if TYPE_CHECKING:
@@ -13,11 +14,10 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from torchprobe.callbacks.recorder import Recorder
     from torchprobe.callbacks.running import Running
     from torchprobe.history import History
 
-__all__ = ["TrainerCallback"]
+__all__ = ["NamedCallback", "TrainerCallback"]
 
 
 class TrainerCallback:
@@ -112,3 +112,28 @@ class TrainerCallback:
                 f"be ignored in silence. {remedy}, or probe on a loader, for which the model runs "
                 "uncompiled: ProbeCallback(probe, loader)"
             )
+
+
+class NamedCallback(TrainerCallback):
+    """A callback of a trainer that has checkpoints and loggers of its own.
+
+    Args:
+        probe: of the model in training, or of one of its modules.
+        loader: what to probe on; None: on the training itself.
+        name: tells several callbacks apart in a checkpoint.
+        log: loggers; True for the trainer's own, which it has once training begins.
+        options: those of `torchprobe.callbacks.Recorder`.
+    """
+
+    def __init__(
+        self,
+        probe: Any,
+        loader: Any = None,
+        *,
+        name: str = "probe",
+        log: Any = True,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self._bind(Recorder(probe, loader, log=None if log is True else log, **options))
+        self._log, self._name = log, name

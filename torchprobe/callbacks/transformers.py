@@ -8,10 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchprobe.callbacks.recorder import Recorder
 from torchprobe.callbacks.running import Running, trainer_of_type
 from torchprobe.callbacks.sinks import sinks
-from torchprobe.callbacks.trainers import TrainerCallback
+from torchprobe.callbacks.trainers import NamedCallback
 from torchprobe.errors import MissingExtraError
 from torchprobe.history import History
 from torchprobe.hooks import InertInCopies
@@ -22,6 +21,8 @@ from torchprobe.training_loss import TrainingLoss
 if TYPE_CHECKING:
     from torch import nn
 
+    from torchprobe.callbacks.recorder import Recorder
+
 __all__ = ["ProbeCallback"]  # noqa: F822 - by __getattr__
 
 
@@ -29,7 +30,7 @@ _ROUNDING = 1e-6
 """Of epochs, which the trainer counts in fractions."""
 
 
-class _ProbeCallback(TrainerCallback):
+class _ProbeCallback(NamedCallback):
     """Probes a model while Hugging Face's Trainer trains it.
 
     Steps are those of the optimizer (``state.global_step``). Without a loader, labels and the
@@ -51,19 +52,6 @@ class _ProbeCallback(TrainerCallback):
         SettingError: options that contradict each other.
         MissingExtraError: transformers is not installed.
     """
-
-    def __init__(
-        self,
-        probe: Any,
-        loader: Any = None,
-        *,
-        name: str = "probe",
-        log: Any = True,
-        **options: Any,
-    ) -> None:
-        super().__init__()
-        self._bind(Recorder(probe, loader, log=None if log is True else log, **options))
-        self._log, self._name = log, name
 
     # -- the beginning and the end
 

@@ -16,6 +16,8 @@ from torchprobe.errors import EmptyStateError, LabelError, SettingError, ShapeEr
 from torchprobe.labels import Labels
 from torchprobe.testing import check_analyzer
 
+from .options import any_options
+
 # methods.md 3.2
 A1 = [[0, 1, 4, 1, 0], [2, 0, 0, 0, 0]], [[0, 0.5, 1, 0.5, 0], [-0.25, 0, 0, 0, 3]]
 A2 = [[0, 0, 1, 4, 1], [0, 2, 0, 0, 0]], [[0, 0, 0.5, 1, 0.5], [0, -0.25, 0, 0, 0]]
@@ -79,20 +81,10 @@ def test_at_the_input_gradients_alone_say_where_to_align():
     assert found.activation[0].tolist() == [[4, 1, 0, 0, 0], [0, 0, 0, 0, 0]]  # 4 stands at 2
 
 
-OPTIONS = {
-    "alignment": st.sampled_from(["product", "absolute", "gradient"]),
-    "across": st.sampled_from(["max", "mean"]),
-    "border": st.sampled_from(["zero", "mask"]),
-    "baseline": st.sampled_from(["sample", "group"]),
-    "mask": st.sampled_from(["absolute", "signed", "mean_absolute"]),
-    "scale": st.sampled_from(["group", "neuron", "layer"]),
-}
-
-
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     shape=st.sampled_from([(7, 3), (7, 2, 5), (6, 3, 4), (5, 2, 3, 4), (4, 1, 1)]),
-    options=st.fixed_dictionaries(OPTIONS),
+    options=any_options,
     size=st.sampled_from([1, 3, 100]),
     seed=st.integers(0, 99),
 )

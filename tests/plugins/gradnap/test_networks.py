@@ -17,14 +17,7 @@ import torchprobe as tp
 from torchprobe.accumulators import Mean
 from torchprobe.errors import LabelError, SettingError
 
-OPTIONS = {
-    "alignment": st.sampled_from(["product", "absolute", "gradient"]),
-    "across": st.sampled_from(["max", "mean"]),
-    "border": st.sampled_from(["zero", "mask"]),
-    "baseline": st.sampled_from(["sample", "group"]),
-    "mask": st.sampled_from(["absolute", "signed", "mean_absolute"]),
-    "scale": st.sampled_from(["group", "neuron", "layer"]),
-}
+from .options import any_options
 
 
 def network(kind, inplace, seed):
@@ -55,7 +48,7 @@ def one_by_one(model, x, depth):
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(
     kind=st.tuples(st.sampled_from(["relu", "elu", "none"]), st.sampled_from([1, 2])),
-    options=st.fixed_dictionaries(OPTIONS),
+    options=any_options,
     inplace=st.booleans(),
     size=st.sampled_from([1, 4, 10]),
     seed=st.integers(0, 99),
