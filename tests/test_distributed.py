@@ -331,16 +331,17 @@ def test_analyzers_that_find_something_in_a_pass_find_it_in_all_data(two):
     assert alike(expected, first)
 
 
-def in_turns(rank, loader):
-    return tp.Probe(net(), "*", [Above], memory_budget=200).run(loader())
+def in_turns(rank, loader, analyzer, budget):
+    return tp.Probe(net(), "*", [analyzer], memory_budget=budget).run(loader())
 
 
+@pytest.mark.parametrize(("analyzer", "budget"), [(Above, 200), (Spread, 700)])
 @pytest.mark.parametrize("loader", [of_batches, one_batch])
-def test_layers_take_the_same_turns_everywhere(two, loader):
-    first, second = succeed(two.run(in_turns, loader))
+def test_layers_take_the_same_turns_everywhere(two, loader, analyzer, budget):
+    first, second = succeed(two.run(in_turns, loader, analyzer, budget))
     assert first == second
     assert first.provenance["turns"] > 1
-    assert alike(in_turns(0, loader), first)
+    assert alike(in_turns(0, loader, analyzer, budget), first)
 
 
 def stopped_and_gone_on_with(rank, folder, analyzers):

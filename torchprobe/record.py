@@ -8,6 +8,7 @@ from torchprobe import distributed, state
 from torchprobe.compute import compute, joined
 from torchprobe.errors import EmptyStateError, MergeError
 from torchprobe.merging import hand_over, merged, take_over
+from torchprobe.sample_ids import SampleIds
 from torchprobe.sandbox import CPU, Sandbox, all_generators_kept
 from torchprobe.state import SCHEMA
 from torchprobe.turns import Turns
@@ -119,8 +120,9 @@ class Record:
         turns = self.stream.forks.turns.next()
         if turns is None:
             return False
-        finished = [*self._finished, self._found()]
+        finished, place = [*self._finished, self._found()], self.stream.ids.place
         self.reset()
+        self.stream.ids = SampleIds(place)  # the samples of every turn are numbered alike
         self._finished, self.stream.forks.turns = finished, turns
         return True
 
