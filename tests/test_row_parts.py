@@ -27,7 +27,7 @@ def batch_of(values, labels=None, *, last=False, nonfinite="ignore", **said):
 
 def rows_of(batch):
     """All parts, one behind the other."""
-    return torch.cat(list(batch.row_parts()))
+    return torch.cat([part.clone() for part in batch.row_parts()])
 
 
 @repeatable
@@ -48,7 +48,7 @@ def test_parts_are_the_rows(ndim, last, padded, bad, part, dtype, seed):
     padded = padded and ndim > 2
     mask = {"mask": torch.rand(5, *values.shape[2:]) < 0.6} if padded else {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_PART", part)
+        patch.setattr(module, "_CPU_PIECE", part)
         said = {"last": last, **mask}
         torch.testing.assert_close(
             rows_of(batch_of(values, **said)), batch_of(values, **said).rows(), rtol=0, atol=0
@@ -56,7 +56,7 @@ def test_parts_are_the_rows(ndim, last, padded, bad, part, dtype, seed):
 
 
 def test_parts_are_as_small_as_the_cache_wants_them_and_nothing_is_made_of_all(monkeypatch):
-    monkeypatch.setattr(module, "_PART", 2 * 3 * 4)
+    monkeypatch.setattr(module, "_CPU_PIECE", 2 * 3 * 4)
     batch = batch_of(torch.randn(5, 3, 4))
     assert [len(part) for part in batch.row_parts()] == [8, 8, 4]
     assert "_rows" not in vars(batch._values)
@@ -66,6 +66,26 @@ def test_rows_that_are_there_are_not_made_again():
     batch = batch_of(torch.randn(5, 3, 4))
     rows = batch.rows()
     assert [part.data_ptr() for part in batch.row_parts()] == [rows.data_ptr()]
+
+
+def test_memory_of_parts_is_used_again_but_never_twice_at_once():
+    first, second = batch_of(torch.randn(5, 3, 4)), batch_of(torch.randn(5, 3, 4))
+    for part, other in zip(first.row_parts(), second.row_parts(), strict=True):
+        assert part.data_ptr() != other.data_ptr()
+        torch.testing.assert_close(part, first.rows(), rtol=0, atol=0)
+        torch.testing.assert_close(other, second.rows(), rtol=0, atol=0)
+    places = {part.data_ptr() for _ in range(3) for part in batch_of(first.values).row_parts()}
+    assert len(places) == 1
+
+
+def test_parts_may_be_asked_for_in_any_mode(monkeypatch):
+    monkeypatch.setattr(module, "_spare", [])
+    maps = torch.randn(5, 3, 4, requires_grad=True)
+    with torch.inference_mode():
+        before = [part.clone() for part in module.row_parts(maps)]
+    after = [part.clone() for part in module.row_parts(maps)]
+    assert not any(part.requires_grad for part in after)
+    assert torch.equal(torch.cat(before), torch.cat(after))
 
 
 def test_groups_need_no_rows_and_leave_out_those_that_are_not_finite():
@@ -97,7 +117,7 @@ def test_means_of_parts_are_those_of_rows_to_the_last_bit(last, part, seed):
     labels[0, 0] = 0
     of_parts, of_rows = GroupMeans(3), GroupMeans(3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_PART", part)
+        patch.setattr(module, "_CPU_PIECE", part)
         for batch in (batch_of(values, labels, last=last), batch_of(-values, labels, last=last)):
             of_rows.update(batch_of(batch.values, labels).rows(), batch.groups)
             of_parts.update(batch.row_parts(), batch.groups)

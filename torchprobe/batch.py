@@ -277,8 +277,8 @@ class LayerBatch:
     def row_parts(self) -> Iterator[Tensor]:
         """The same rows in parts of a few samples, for what only adds them up.
 
-        Parts come one after the other as they are asked for, so that nothing of the size of the
-        layer is made; in memory they may lie channels first.
+        A part is there until the next is asked for, so that nothing of the size of the layer is
+        made; in memory it may lie channels first.
         """
         return self._values.row_parts()
 

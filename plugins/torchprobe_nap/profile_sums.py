@@ -99,9 +99,10 @@ class ProfileSums(Accumulator):
         try:
             memory = self._spare.pop()  # one step, so that no two threads get the same
         except IndexError:
-            memory = torch.empty(0, dtype=dtype)
-        fits = memory.shape == shape and memory.dtype == dtype
-        return memory if fits else torch.empty(shape, dtype=dtype)
+            memory = None
+        if memory is not None and memory.shape == shape and memory.dtype == dtype:
+            return memory
+        return torch.empty(shape, dtype=dtype, device="cpu")
 
     def absorb(self, state: State) -> None:
         """Add another state, in place."""

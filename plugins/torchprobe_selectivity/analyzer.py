@@ -106,7 +106,8 @@ class ClassSelectivity(Analyzer):
 
     def update(self, batch: LayerBatch) -> None:
         """Add the rows of a batch to their classes."""
-        self.means.update(batch.row_parts(), batch.groups)
+        rows = batch.rows() if "dprime" in self.indices else batch.row_parts()
+        self.means.update(rows, batch.groups)
 
     def compute(self) -> Result:
         """The class means, both clusterings and the indices asked for.

@@ -14,7 +14,7 @@ from torchprobe.accumulators.rows import float64_rows
 from torchprobe.accumulators.slots import Slots, float64
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from torchprobe.accumulators import State
 
@@ -43,24 +43,22 @@ class GroupMoments(GroupMeans):
         return {**super().slots, "squares": float64("group", *self.shape)}
 
     def reduce(self, rows: Tensor | Iterable[Tensor], labels: Tensor | Groups) -> State:
-        """The moments of one batch; arguments and errors are those of `GroupMeans`."""
+        """The moments of one batch; arguments and errors are those of `GroupMeans`.
+
+        Rows are gone through twice: those that come in parts are put together first.
+        """
+        if not isinstance(rows, Tensor):
+            rows = torch.cat([part.clone() for part in rows])
         groups = Groups.of(labels)
-        parts = rows if isinstance(rows, Tensor) else list(rows)  # gone through twice
-        state = super().reduce(parts, groups)
+        state = super().reduce(rows, groups)
         if not state:
             return {}
-        means = state["sums"].flatten(1) / state["counts"][:, None]
-        parts = [parts] if isinstance(parts, Tensor) else parts
-        squares = group_sums(self._deviations(parts, groups, means), groups)
-        return {**state, "squares": squares.reshape(state["sums"].shape)}
-
-    def _deviations(self, parts: list[Tensor], groups: Groups, means: Tensor) -> Iterator[Tensor]:
-        """Squared deviations from the means of groups, by parts: [row, feature]."""
+        flat = float64_rows(rows, self.device).flatten(1)  # [row, feature]
+        groups = groups.to(flat.device)
+        means = state["sums"].flatten(1) / groups.counts[:, None]
         means = torch.cat([means, means.new_zeros(1, means.shape[1])])  # ignored rows look up 0
-        of_rows = groups.to(means.device).index.split([len(part) for part in parts])
-        for part, index in zip(parts, of_rows, strict=True):
-            flat = float64_rows(part, self.device).flatten(1)
-            yield (flat - means[index]).square_()
+        squares = group_sums([(flat - means[groups.index]).square_()], groups)
+        return {**state, "squares": squares.view_as(state["sums"])}
 
     def absorb(self, state: State) -> None:
         """Add another state, from `reduce` or from another accumulator, to this one."""

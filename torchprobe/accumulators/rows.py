@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,8 +33,8 @@ _CPU_PIECE = 1 << 19
 [4096, 2048] rows three to eight times as fast as whole-batch passes."""
 _TURNED = 1 << 17
 """Elements turned at once: a megabyte of float64."""
-_PART = 1 << 16
-"""Elements summed at once: they stay in the cache of one core."""
+_SPARES = 4
+"""Pieces of memory that are kept."""
 _ACCELERATOR_PIECE = 1 << 24
 """Elements handled at once on an accelerator, where starting a kernel costs more than memory."""
 
@@ -106,11 +107,11 @@ def positions_first(maps: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def row_parts(maps: Tensor) -> Iterator[Tensor]:
-    """The rows of [sample, channel, position], float64 [row, channel], a few samples at a time.
+    """The rows of [sample, channel, position], float64 [row, channel], some samples at a time.
 
-    Parts fit the cache and lie there as the maps do, channels first as often as not; some are the
-    caller's memory. Sums over them take half the time of sums over all rows, which would first have
-    to be turned, in memory that the system has to find.
+    Sums over them take half the time of sums over all rows, which would first have to be turned, in
+    memory that the system has to find. Here the memory is used again: a part is there until the
+    next is asked for. It lies as the maps do, channels first as often as not.
 
     Args:
         maps: of any floating dtype, on the CPU.
@@ -120,15 +121,35 @@ def row_parts(maps: Tensor) -> Iterator[Tensor]:
         >>> [part.tolist() for part in row_parts(maps)]
         [[[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]]
     """
-    size = max(1, _PART // max(1, math.prod(maps.shape[1:])))
-    last = maps.transpose(1, 2)
-    if last.is_contiguous():
-        yield from (part.flatten(0, 1).double() for part in last.split(size))
-        return
-    for part in maps.split(size):
-        by_channel = part.transpose(0, 1)  # [channel, sample, position]
-        flat = by_channel.to(torch.float64, memory_format=torch.contiguous_format).flatten(1)
-        yield flat.t()
+    size = max(1, _CPU_PIECE // max(1, math.prod(maps.shape[1:])))
+    by_row = maps.transpose(1, 2).is_contiguous()
+    order = (0, 2, 1) if by_row else (1, 0, 2)  # of the axes, as parts lie in memory
+    with _memory(math.prod(maps[:size].shape)) as memory:
+        for part in maps.detach().split(size):
+            seen = part.permute(order)
+            held = memory[: part.numel()].view(seen.shape).copy_(seen)
+            yield held.flatten(0, 1) if by_row else held.flatten(1).t()
+
+
+_spare: list[Tensor] = []
+"""Memory that was used before."""
+
+
+@contextmanager
+def _memory(size: int) -> Iterator[Tensor]:
+    """Memory for so many float64 numbers, nobody else's until it is given back."""
+    try:
+        memory = _spare.pop()  # one step, so that no two threads get the same
+    except IndexError:
+        memory = None
+    if memory is None or len(memory) < size:
+        with torch.inference_mode(mode=False):  # or it could not be written to later
+            memory = torch.empty(size, dtype=torch.float64, device="cpu")
+    try:
+        yield memory
+    finally:
+        if len(memory) <= _CPU_PIECE and len(_spare) < _SPARES:
+            _spare.append(memory)
 
 
 def labelled_parts(
