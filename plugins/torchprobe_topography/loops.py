@@ -1,4 +1,4 @@
-"""Two sparse products as loops over units, their neighbours and features, to be compiled.
+"""Two sparse products and what is between them, as loops to be compiled.
 
 Each row of filters is read from end to end, as memory likes it best. What a 3 x 3 neighbourhood has
 is written out, so that a sum or a gradient goes to memory once for all neighbours: one neighbour
@@ -7,9 +7,17 @@ at a time takes up to twice as long where rows do not fit into the fastest cache
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-__all__ = ["ADDED_AT_ONCE", "PRODUCTS_AT_ONCE", "add_product", "products"]
+__all__ = [
+    "ADDED_AT_ONCE",
+    "PRODUCTS_AT_ONCE",
+    "add_product",
+    "coefficients",
+    "cosines",
+    "products",
+]
 
 PRODUCTS_AT_ONCE = 5
 """A unit, and each pair of its neighbourhood once."""
@@ -75,3 +83,77 @@ def add_product(start: int, columns: Any, values: Any, filters: Any, into: Any) 
                     + by_h * h[feature]
                     + by_i * i[feature]
                 )
+
+
+def cosines(
+    gram: Any,
+    smallest: float,
+    first: Any,
+    second: Any,
+    weight: Any,
+    alive: Any,
+    inverse: Any,
+    towards: Any,
+) -> float:
+    """Weigh cosines of pairs.
+
+    Args:
+        gram: products of units with themselves, then of pairs: [unit + pair].
+        smallest: norms are clamped here.
+        first: of a pair: [pair].
+        second: [pair].
+        weight: of a pair: [pair].
+        alive: is overwritten: 1 where a norm is not clamped, else 0: [unit].
+        inverse: is overwritten: 1 / norm: [unit].
+        towards: is overwritten: the sum of a unit's weighted cosines: [unit].
+
+    Returns:
+        The sum of all, each once.
+    """
+    units, least = len(alive), smallest * smallest
+    for unit in range(units):
+        square = gram[unit]
+        alive[unit] = 1 if square >= least else 0
+        inverse[unit] = 1 / smallest if square < least else 1 / math.sqrt(square)  # may be NaN
+        towards[unit] = 0
+    total = 0.0
+    for pair in range(len(first)):
+        one, other = first[pair], second[pair]
+        cosine = weight[pair] * inverse[one] * inverse[other] * gram[units + pair]
+        towards[one] += cosine
+        towards[other] += cosine
+        total += cosine
+    return total
+
+
+def coefficients(
+    scale: float,
+    first: Any,
+    second: Any,
+    weight: Any,
+    alive: Any,
+    inverse: Any,
+    towards: Any,
+    found: Any,
+) -> None:
+    """The gradient of `cosines` as entries of a sparse matrix that is multiplied by the filters.
+
+    Args:
+        scale: what it is multiplied by.
+        first: of a pair: [pair].
+        second: [pair].
+        weight: of a pair: [pair].
+        alive: as `cosines` gives it: [unit].
+        inverse: the same: [unit].
+        towards: the same: [unit].
+        found: is overwritten: of units with themselves, of first units with second ones, and of
+            second ones with first ones: [unit + pair + pair].
+    """
+    units, pairs = len(alive), len(first)
+    for unit in range(units):
+        found[unit] = -scale * alive[unit] * towards[unit] * inverse[unit] * inverse[unit]
+    for pair in range(pairs):
+        one, other = first[pair], second[pair]
+        across = scale * weight[pair] * inverse[one] * inverse[other]
+        found[units + pair] = across * alive[one]
+        found[units + pairs + pair] = across * alive[other]

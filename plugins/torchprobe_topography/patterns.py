@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Indices = NDArray[np.int64]
 
-__all__ = ["Jobs", "LoopPattern", "Pattern"]
+__all__ = ["Jobs", "LoopPattern", "Pattern", "numbers"]
 
 _PART = 1 << 18
 """Weights that a thread takes at once: a tenth of a millisecond."""
@@ -121,7 +121,7 @@ class LoopPattern:
     def products(self, filters: Tensor, jobs: Jobs) -> Callable[[], Tensor]:
         """What gives the entries of filters · filtersᵀ, as they were given, after the jobs."""
         found = filters.new_empty(self._columns.shape)
-        work, units, sums = compiled(loops.products), _numbers(filters), _numbers(found)
+        work, units, sums = compiled(loops.products), numbers(filters), numbers(found)
 
         def some(part: slice) -> None:
             work(part.start, self._columns[part], units, sums[part])
@@ -139,8 +139,8 @@ class LoopPattern:
             jobs: which will do it.
         """
         table = entries.new_zeros(self._columns.size).scatter_(0, self._place, entries)
-        values = _numbers(table.view(self._columns.shape))
-        work, units, sums = compiled(loops.add_product), _numbers(filters), _numbers(gradient)
+        values = numbers(table.view(self._columns.shape))
+        work, units, sums = compiled(loops.add_product), numbers(filters), numbers(gradient)
 
         def some(part: slice) -> None:
             work(part.start, self._columns[part], values[part], units, sums)
@@ -148,6 +148,7 @@ class LoopPattern:
         jobs.add(some, filters, gradient)
 
 
-def _numbers(tensor: Tensor) -> NDArray[Any]:
+def numbers(tensor: Tensor) -> NDArray[Any]:
+    """A tensor's numbers, where they are."""
     array: NDArray[Any] = tensor.detach().numpy()
     return array

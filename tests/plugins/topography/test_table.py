@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torchprobe_topography import Grid, Neighbourhood, TopographicLoss, table
+from torchprobe_topography import Grid, Neighbourhood, TopographicLoss, similarity, table
 from torchprobe_topography.neighbourhood import Pairs
 from torchprobe_topography.patterns import Jobs
+from torchprobe_topography.similarity import cosines_of
 from torchprobe_topography.table import Table, kernel_for
 
 KERNELS = ["loops", "sparse", "gather"]
@@ -36,8 +37,8 @@ def gradient_of(found, filters, gradient=None, dead=()):
     across = random(len(found.first), seed=2, dtype=filters.dtype)
     alive = torch.ones(len(filters)).bool()
     alive[list(dead)] = False
-    jobs = Jobs()
-    found.add_product_(gradient, filters, own * alive, across, alive, jobs)
+    jobs, sides = Jobs(), (across * alive[found.first], across * alive[found.second])
+    found.add_product_(gradient, filters, torch.cat([own * alive, *sides]), jobs)
     jobs.run()
     matrix = own.diag()
     matrix[found.first, found.second] = matrix[found.second, found.first] = across
@@ -108,6 +109,27 @@ def test_gradients_that_are_not_contiguous_are_added_to_in_place(kernel):
     added, expected = gradient_of(found, filters, gradient)
     assert added is gradient
     assert torch.allclose(gradient, expected, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("interpreted", [False, True])
+@pytest.mark.parametrize("odd", [1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("scale", [0.5, torch.tensor(-2.0)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_cosines_by_loops_are_those_of_torch(interpreted, odd, scale, dtype, monkeypatch):
+    if interpreted:
+        monkeypatch.setattr(similarity, "compiled", lambda function: function)
+    pairs, filters = Neighbourhood().pairs(Grid(5, 6, 28)), random(28, 6, dtype=dtype)
+    filters[3], filters[10], filters[20, 2] = 0, 1e-9, odd
+    gram = gram_of(table_of(pairs, "gather", dtype), filters)
+    by_loops, by_torch = (
+        cosines_of(table_of(pairs, kernel, dtype), gram) for kernel in ("loops", "gather")
+    )
+    compare = {"rtol": 1e-5, "equal_nan": True}
+    assert torch.allclose(by_loops.total, by_torch.total, **compare)
+    entries = by_loops.coefficients(scale)
+    assert entries.dtype == by_loops.total.dtype == dtype
+    assert torch.allclose(entries, by_torch.coefficients(scale), **compare)
 
 
 def test_loops_give_the_same_bits_on_any_number_of_threads():
