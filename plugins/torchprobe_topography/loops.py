@@ -2,7 +2,8 @@
 
 Each row of filters is read from end to end, as memory likes it best. What a 3 x 3 neighbourhood has
 is written out, so that a sum or a gradient goes to memory once for all neighbours: one neighbour
-at a time takes up to twice as long where rows do not fit into the fastest cache.
+at a time takes up to twice as long where rows do not fit into the fastest cache. Two units side by
+side read what both are neighbours of once.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torchprobe_topography.side_by_side import add_to_two
+
 __all__ = [
-    "ADDED_AT_ONCE",
     "PRODUCTS_AT_ONCE",
     "add_product",
+    "add_product_to_pairs",
     "coefficients",
     "cosines",
     "products",
@@ -21,8 +24,6 @@ __all__ = [
 
 PRODUCTS_AT_ONCE = 5
 """A unit, and each pair of its neighbourhood once."""
-ADDED_AT_ONCE = 9
-"""A unit and its neighbours."""
 
 
 def products(start: int, columns: Any, filters: Any, found: Any) -> None:
@@ -52,18 +53,34 @@ def products(start: int, columns: Any, filters: Any, found: Any) -> None:
             sums[0], sums[1], sums[2], sums[3], sums[4] = of_a, of_b, of_c, of_d, of_e
 
 
-def add_product(start: int, columns: Any, values: Any, filters: Any, into: Any) -> None:
-    """Add to consecutive units the filters in their columns, times values.
+def add_product_to_pairs(first: Any, columns: Any, values: Any, filters: Any, into: Any) -> None:
+    """Add to pairs of units the filters in their columns, times values, as `add_to_two` does.
 
     Args:
-        start: the first of the units.
+        first: of two units, the second of which comes after it: [pair].
+        columns: other units: [pair, group, 12].
+        values: [pair, group, 18].
+        filters: of all units: [unit, feature].
+        into: the same shape.
+    """
+    for pair in range(len(first)):
+        unit = first[pair]
+        for group in range(columns.shape[1]):
+            add_to_two(columns[pair, group], values[pair, group], filters, into, unit, unit + 1)
+
+
+def add_product(units: Any, columns: Any, values: Any, filters: Any, into: Any) -> None:
+    """Add to units the filters in their columns, times values.
+
+    Args:
+        units: each once: [unit].
         columns: other units: [unit, column], a multiple of 9 columns.
         values: [unit, column].
         filters: of all units: [unit, feature].
         into: the same shape.
     """
     for unit in range(len(columns)):
-        own = into[start + unit]
+        own = into[units[unit]]
         for at in range(0, columns.shape[1], 9):
             column, value = columns[unit, at : at + 9], values[unit, at : at + 9]
             a, b, c = filters[column[0]], filters[column[1]], filters[column[2]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torchprobe import compat
 from torchprobe.compiled import compiled
 from torchprobe.threads import in_threads
 from torchprobe_topography import loops
+from torchprobe_topography.side_by_side import ALONE, SHARED, use_side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +21,21 @@ if TYPE_CHECKING:
 
     Indices = NDArray[np.int64]
 
-__all__ = ["Jobs", "LoopPattern", "Pattern", "numbers"]
+__all__ = ["Jobs", "LoopPattern", "PairedPattern", "Pattern", "numbers"]
 
 _PART = 1 << 18
 """Weights that a thread takes at once: a tenth of a millisecond."""
 _WORTH_A_THREAD = 4
 """Parts: to begin threads takes as long as two or three."""
+
+
+class Work(NamedTuple):
+    """A loop over items, each as good on another thread."""
+
+    loop: Callable[[slice], None]
+    items: int
+    weights: int
+    """Of each item."""
 
 
 class Jobs:
@@ -39,16 +49,17 @@ class Jobs:
         self._parts: list[tuple[Callable[[slice], None], slice]] = []
         self._written: set[int] = set()
 
-    def add(self, loop: Callable[[slice], None], filters: Tensor, into: Tensor) -> None:
-        """Add a loop over some of the filters' units, which writes to the same of ``into``."""
+    def add(self, into: Tensor, *works: Work) -> None:
+        """Add loops that write to the same tensor, but not to the same of its units."""
         if into.data_ptr() in self._written:  # a weight that two layers share
             self.run()
         self._written.add(into.data_ptr())
-        units, features = filters.shape
-        step = max(1, _PART // max(1, features))
-        self._parts += [
-            (loop, slice(start, min(start + step, units))) for start in range(0, units, step)
-        ]
+        for work in works:
+            step = max(1, _PART // max(1, work.weights))
+            self._parts += [
+                (work.loop, slice(start, min(start + step, work.items)))
+                for start in range(0, work.items, step)
+            ]
 
     def run(self) -> None:
         """Do and forget them."""
@@ -98,22 +109,21 @@ class Pattern:
 
 
 class LoopPattern:
-    """The same, multiplied by compiled loops over as many columns in each row as in the fullest.
+    """The same, for products only, by compiled loops over as many columns as the fullest row has.
 
-    Empty places stand for the unit itself times 0: one that is not finite spoils no other.
+    Empty places stand for the unit itself: one that is not finite spoils no other.
 
     Args:
         rows: of the entries, in any order, each unit at least once: [entry].
         columns: [entry].
-        at_once: columns that the loop takes at once.
     """
 
-    def __init__(self, rows: Indices, columns: Indices, at_once: int) -> None:
+    def __init__(self, rows: Indices, columns: Indices) -> None:
         counts = np.bincount(rows)
-        width = -(-int(counts.max()) // at_once) * at_once
+        width = -(-int(counts.max()) // loops.PRODUCTS_AT_ONCE) * loops.PRODUCTS_AT_ONCE
         order = np.argsort(rows, kind="stable")
         place = np.empty_like(order)
-        place[order] = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        place[order] = _ranks(rows[order])
         self._columns = np.repeat(np.arange(len(counts))[:, None], width, axis=1)
         self._columns[rows, place] = columns
         self._place = torch.as_tensor(rows * width + place)
@@ -126,8 +136,50 @@ class LoopPattern:
         def some(part: slice) -> None:
             work(part.start, self._columns[part], units, sums[part])
 
-        jobs.add(some, filters, found)
+        jobs.add(found, Work(some, *filters.shape))
         return lambda: found.view(-1).index_select(0, self._place)
+
+
+class PairedPattern:
+    """The same, for adding only, by compiled loops over pairs of consecutive units.
+
+    Units are paired that are neighbours, so that what stands in an empty place spoils none that it
+    would not spoil anyway: the first unit times 0 where both units read it, else the unit itself.
+    Others are left alone.
+
+    Args:
+        rows: of the entries, in any order, each unit at least with itself: [entry].
+        columns: [entry].
+    """
+
+    def __init__(self, rows: Indices, columns: Indices) -> None:
+        order = np.lexsort((columns, rows))
+        rows, columns = rows[order], columns[order]
+        units, groups = int(rows[-1]) + 1, -(-int(np.bincount(rows).max()) // _OF_ONE)
+        first, single = _paired(rows, columns, groups)
+        pair, after = np.full(units, -1), np.zeros(units, np.int64)
+        pair[first] = pair[first + 1] = np.arange(len(first))
+        after[first + 1] = 1
+        pair, after = pair[rows], after[rows]  # of each entry
+        shared = (pair >= 0) & _has(rows, columns, rows + 1 - 2 * after)
+        rank = np.zeros_like(rows)
+        rank[shared] = _ranks(rows[shared])
+        shared &= rank < SHARED * groups  # the others are read twice
+        rank[~shared] = _ranks(rows[~shared])
+        group, slot = np.divmod(rank, np.where(shared, SHARED, ALONE))
+        slot += np.where(shared, ALONE, _OF_ONE * after)
+        paired = pair >= 0
+        self._first, self._single = first, single
+        self._columns = np.repeat(first, groups * _OF_TWO).reshape(-1, groups, _OF_TWO)
+        self._columns[:, :, _OF_ONE:] += 1
+        self._columns[pair[paired], group[paired], slot[paired]] = columns[paired]
+        width = groups * _OF_ONE
+        alone, rank = np.searchsorted(single, rows[~paired]), rank[~paired]
+        self._single_columns = np.repeat(single[:, None], width, axis=1)
+        self._single_columns[alone, rank] = columns[~paired]
+        place = (pair * groups + group) * 2 * _OF_ONE + slot + SHARED * after
+        place[~paired] = (2 * len(first) + alone) * width + rank
+        self._place = torch.as_tensor(place[np.argsort(order)])
 
     def add_product_(self, gradient: Tensor, filters: Tensor, entries: Tensor, jobs: Jobs) -> None:
         """Add the matrix of these entries, in the order of their places, times the filters.
@@ -138,14 +190,67 @@ class LoopPattern:
             entries: [entry].
             jobs: which will do it.
         """
-        table = entries.new_zeros(self._columns.size).scatter_(0, self._place, entries)
-        values = numbers(table.view(self._columns.shape))
-        work, units, sums = compiled(loops.add_product), numbers(filters), numbers(gradient)
+        use_side_by_side()
+        paired, single = compiled(loops.add_product_to_pairs), compiled(loops.add_product)
+        groups, pairs = self._columns.shape[1], len(self._first)
+        size = pairs * groups * 2 * _OF_ONE
+        values = entries.new_zeros(size + self._single_columns.size)
+        table = numbers(values.scatter_(0, self._place, entries))
+        of_pairs = table[:size].reshape(pairs, groups, 2 * _OF_ONE)
+        of_single = table[size:].reshape(self._single_columns.shape)
+        units, sums = numbers(filters), numbers(gradient)
 
-        def some(part: slice) -> None:
-            work(part.start, self._columns[part], values[part], units, sums)
+        def to_pairs(part: slice) -> None:
+            paired(self._first[part], self._columns[part], of_pairs[part], units, sums)
 
-        jobs.add(some, filters, gradient)
+        def to_single(part: slice) -> None:
+            single(self._single[part], self._single_columns[part], of_single[part], units, sums)
+
+        features = filters.shape[1]
+        works = Work(to_pairs, pairs, 2 * features), Work(to_single, len(self._single), features)
+        jobs.add(gradient, *works)
+
+
+_OF_ONE, _OF_TWO = ALONE + SHARED, 2 * ALONE + SHARED
+"""Rows that are read at once for a unit, and for two."""
+
+
+def _paired(rows: Indices, columns: Indices, groups: int) -> tuple[Indices, Indices]:
+    """Units that make a pair with the one after them, and those that are in none.
+
+    Args:
+        rows: of the entries, sorted: [entry].
+        columns: [entry].
+        groups: how often 9 rows are read for a unit at most.
+    """
+    units = int(rows[-1]) + 1
+    shared = np.bincount(rows[_has(rows, columns, rows + 1)], minlength=units)
+    alone = np.bincount(rows, minlength=units + 1) - np.append(shared, 0)
+    following = np.bincount(rows, minlength=units + 1)[1:] - shared
+    twice = np.maximum(shared - SHARED * groups, 0)
+    fits = np.maximum(alone[:-1], following) + twice <= ALONE * groups
+    near = np.zeros(units, bool)
+    near[rows[columns == rows + 1]] = True
+    first, unit = [], 0
+    while unit < units:
+        if near[unit] and fits[unit]:
+            first.append(unit)
+            unit += 1
+        unit += 1
+    found = np.asarray(first, np.int64)
+    return found, np.setdiff1d(np.arange(units), np.concatenate([found, found + 1]))
+
+
+def _has(rows: Indices, columns: Indices, others: Indices) -> NDArray[np.bool_]:
+    """Whether other rows have an entry in the same column: [entry]."""
+    size = int(columns.max()) + 1
+    return np.isin(others * size + columns, rows * size + columns)
+
+
+def _ranks(rows: Indices) -> Indices:
+    """How many entries of the same row stand before each, where rows are sorted."""
+    ranks: Indices = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    return ranks
 
 
 def numbers(tensor: Tensor) -> NDArray[Any]:

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from torchprobe import compat
 from torchprobe.compiled import can_compile
-from torchprobe_topography import loops
-from torchprobe_topography.patterns import Jobs, LoopPattern, Pattern
+from torchprobe_topography.patterns import Jobs, LoopPattern, PairedPattern, Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,10 +48,7 @@ class Table:
         half, whole = _entries(pairs)
         self._loops = self._sparse = None
         if kernel == "loops":
-            self._loops = (
-                LoopPattern(*half, loops.PRODUCTS_AT_ONCE),
-                LoopPattern(*whole, loops.ADDED_AT_ONCE),
-            )
+            self._loops = LoopPattern(*half), PairedPattern(*whole)
         elif kernel == "sparse":
             self._sparse = Pattern(*half, device), Pattern(*whole, device)
 

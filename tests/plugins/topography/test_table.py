@@ -6,11 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torchprobe_topography import Grid, Neighbourhood, TopographicLoss, similarity, table
+from torchprobe_topography import Grid, Neighbourhood, TopographicLoss, loops, similarity, table
 from torchprobe_topography.neighbourhood import Pairs
-from torchprobe_topography.patterns import Jobs
+from torchprobe_topography.patterns import Jobs, _paired
 from torchprobe_topography.similarity import cosines_of
-from torchprobe_topography.table import Table, kernel_for
+from torchprobe_topography.table import Table, _entries, kernel_for
+
+from torchprobe.compiled import compiled
 
 KERNELS = ["loops", "sparse", "gather"]
 
@@ -90,16 +92,42 @@ def test_units_without_neighbours_have_only_themselves(kernel):
 
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("odd", [float("nan"), float("inf")])
-def test_a_unit_that_is_not_finite_spoils_none_but_its_neighbours(kernel, odd):
-    pairs, filters = Neighbourhood().pairs(Grid(5, 5)), random(25, 6)
-    filters[0, 2] = odd
+@pytest.mark.parametrize("shape", [(5, 5), (4, 6)])
+@pytest.mark.parametrize("unit", [0, 3, 8, 12, 23])
+def test_a_unit_that_is_not_finite_spoils_none_but_its_neighbours(kernel, odd, shape, unit):
+    rows, columns = shape
+    pairs, filters = Neighbourhood().pairs(Grid(*shape)), random(rows * columns, 6)
+    filters[unit, 2] = odd
     found = table_of(pairs, kernel)
-    near = (found.first == 0) | (found.second == 0)
-    assert gram_of(found, filters)[25:].isfinite().equal(~near)
-    finite = gradient_of(found, filters)[0].isfinite().all(1).reshape(5, 5)
-    expected = torch.ones(5, 5).bool()
-    expected[:2, :2] = False
+    near = (found.first == unit) | (found.second == unit)
+    assert gram_of(found, filters)[len(filters) :].isfinite().equal(~near)
+    finite = gradient_of(found, filters)[0].isfinite().all(1).reshape(shape)
+    expected, (row, column) = torch.ones(shape).bool(), divmod(unit, columns)
+    expected[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = False
     assert finite.equal(expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("features", [1, 7, 16, 45])
+def test_two_sums_side_by_side_are_the_products_that_they_stand_for(dtype, features):
+    filters, before = random(13, features, dtype=dtype), random(4, features, dtype=dtype)
+    given = np.array([[[3, 0, 12, 5, 5, 1, 2, 11, 7, 4, 4, 8]]]), random(1, 1, 18, dtype=dtype)
+    results = [before.clone().numpy() for _ in "12"]
+    for add, into in zip(
+        (loops.add_product_to_pairs, compiled(loops.add_product_to_pairs)), results, strict=True
+    ):
+        add(np.array([1]), given[0], given[1].numpy(), filters.numpy(), into)
+    assert np.allclose(*results, rtol=1e-4)
+    assert not np.allclose(results[0][1:3], before[1:3])
+    assert np.array_equal(results[1][[0, 3]], before[[0, 3]])
+
+
+def test_units_are_paired_with_the_next_in_their_row():
+    for shape, n, single in (((4, 6), 24, []), ((3, 5), 15, [4, 9, 14]), ((4, 4), 13, [12])):
+        rows, columns = _entries(Neighbourhood().pairs(Grid(*shape, n)))[1]
+        first, alone = _paired(rows[order := np.lexsort((columns, rows))], columns[order], 1)
+        assert alone.tolist() == single
+        assert sorted([*first, *(first + 1), *alone]) == list(range(n))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
