@@ -11,46 +11,31 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torchprobe_topography.side_by_side import add_to_two
+from torchprobe_topography.side_by_side import add_to_two, products_of_two
 
 __all__ = [
-    "PRODUCTS_AT_ONCE",
     "add_product",
     "add_product_to_pairs",
     "coefficients",
     "cosines",
-    "products",
+    "products_of_pairs",
 ]
 
-PRODUCTS_AT_ONCE = 5
-"""A unit, and each pair of its neighbourhood once."""
 
-
-def products(start: int, columns: Any, filters: Any, found: Any) -> None:
-    """Products of consecutive units with those in their columns.
+def products_of_pairs(first: Any, second: Any, columns: Any, filters: Any, found: Any) -> None:
+    """Products of pairs of units with those in their columns, as `products_of_two` gives them.
 
     Args:
-        start: the first of the units.
-        columns: other units: [unit, column], a multiple of 5 columns.
+        first: of two units: [pair].
+        second: the same unit again where it has no partner: [pair].
+        columns: other units: [pair, group, 5].
         filters: of all units: [unit, feature].
-        found: is overwritten: [unit, column].
+        found: is overwritten: [pair, group, 10].
     """
-    for unit in range(len(columns)):
-        own = filters[start + unit]
-        for at in range(0, columns.shape[1], 5):
-            column, sums = columns[unit, at : at + 5], found[unit, at : at + 5]
-            a, b, c = filters[column[0]], filters[column[1]], filters[column[2]]
-            d, e = filters[column[3]], filters[column[4]]
-            sums[:] = 0  # of the filters' type, as the sums that begin with it
-            of_a = of_b = of_c = of_d = of_e = sums[0]
-            for feature in range(len(own)):
-                weight = own[feature]
-                of_a += weight * a[feature]
-                of_b += weight * b[feature]
-                of_c += weight * c[feature]
-                of_d += weight * d[feature]
-                of_e += weight * e[feature]
-            sums[0], sums[1], sums[2], sums[3], sums[4] = of_a, of_b, of_c, of_d, of_e
+    for pair in range(len(first)):
+        for group in range(columns.shape[1]):
+            column, sums = columns[pair, group], found[pair, group]
+            products_of_two(column, filters, first[pair], second[pair], sums)
 
 
 def add_product_to_pairs(first: Any, columns: Any, values: Any, filters: Any, into: Any) -> None:

@@ -126,9 +126,8 @@ class _LoopCosines(Cosines):
     """The same by two compiled loops: dozens of torch's operations take longer than the numbers."""
 
     def _weigh(self) -> None:
-        pairs = numbers(self.table.first), numbers(self.table.second), numbers(self.table.weight)
         gram = numbers(self.gram)
-        self._given = *pairs, *np.empty((3, self.table.units), gram.dtype)
+        self._given = *self.table.arrays, *np.empty((3, self.table.units), gram.dtype)
         total = compiled(loops.cosines)(gram, SMALLEST, *self._given)
         self.total = self.gram.new_tensor(total)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torchprobe import compat
 from torchprobe.compiled import can_compile
-from torchprobe_topography.patterns import Jobs, LoopPattern, PairedPattern, Pattern
+from torchprobe_topography.patterns import Jobs, PairedProducts, PairedSums, Pattern, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +48,8 @@ class Table:
         half, whole = _entries(pairs)
         self._loops = self._sparse = None
         if kernel == "loops":
-            self._loops = LoopPattern(*half), PairedPattern(*whole)
+            self._loops = PairedProducts(*half), PairedSums(*whole)
+            self.arrays = numbers(self.first), numbers(self.second), numbers(self.weight)
         elif kernel == "sparse":
             self._sparse = Pattern(*half, device), Pattern(*whole, device)
 

@@ -9,6 +9,7 @@ from torch import nn
 from torchprobe_topography import Grid, Neighbourhood, TopographicLoss, loops, similarity, table
 from torchprobe_topography.neighbourhood import Pairs
 from torchprobe_topography.patterns import Jobs, _paired
+from torchprobe_topography.side_by_side import ADDED, use_side_by_side
 from torchprobe_topography.similarity import cosines_of
 from torchprobe_topography.table import Table, _entries, kernel_for
 
@@ -113,6 +114,7 @@ def test_two_sums_side_by_side_are_the_products_that_they_stand_for(dtype, featu
     filters, before = random(13, features, dtype=dtype), random(4, features, dtype=dtype)
     given = np.array([[[3, 0, 12, 5, 5, 1, 2, 11, 7, 4, 4, 8]]]), random(1, 1, 18, dtype=dtype)
     results = [before.clone().numpy() for _ in "12"]
+    use_side_by_side()
     for add, into in zip(
         (loops.add_product_to_pairs, compiled(loops.add_product_to_pairs)), results, strict=True
     ):
@@ -122,10 +124,24 @@ def test_two_sums_side_by_side_are_the_products_that_they_stand_for(dtype, featu
     assert np.array_equal(results[1][[0, 3]], before[[0, 3]])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("features", [1, 7, 16, 45])
+@pytest.mark.parametrize("second", [1, 2])
+def test_products_side_by_side_are_those_that_they_stand_for(dtype, features, second):
+    filters, columns = random(13, features, dtype=dtype).numpy(), np.array([[[3, 0, 12, 5, 8]]])
+    results = [np.full((1, 1, 10), np.nan, filters.dtype) for _ in "12"]
+    use_side_by_side()
+    for multiply, found in zip(
+        (loops.products_of_pairs, compiled(loops.products_of_pairs)), results, strict=True
+    ):
+        multiply(np.array([1]), np.array([second]), columns, filters, found)
+    assert np.allclose(*results, rtol=1e-4, atol=1e-5)
+
+
 def test_units_are_paired_with_the_next_in_their_row():
     for shape, n, single in (((4, 6), 24, []), ((3, 5), 15, [4, 9, 14]), ((4, 4), 13, [12])):
         rows, columns = _entries(Neighbourhood().pairs(Grid(*shape, n)))[1]
-        first, alone = _paired(rows[order := np.lexsort((columns, rows))], columns[order], 1)
+        first, alone = _paired(rows[order := np.lexsort((columns, rows))], columns[order], ADDED)
         assert alone.tolist() == single
         assert sorted([*first, *(first + 1), *alone]) == list(range(n))
 
