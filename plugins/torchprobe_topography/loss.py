@@ -149,9 +149,7 @@ class TopographicLoss(nn.Module):
         """
         terms = self.terms(model)
         values = [terms[name].value(filters) for name, filters in self._filters(terms)]
-        device = values[0].device
-        total = torch.stack([value.to(device) for value in values]).sum()
-        return total * self.strength_now
+        return _sum(values) * self.strength_now
 
     def add_gradient(
         self, model: nn.Module, scale: Tensor | float = 1.0, every: int = 1
@@ -185,14 +183,12 @@ class TopographicLoss(nn.Module):
             raise SettingError(f"every={every}; give 1 or more steps")
         if self.steps % every:
             return None
-        strength, total, jobs = self.strength_now, torch.zeros(()), Jobs()
+        strength, jobs = self.strength_now, Jobs()
         begun = [term.begin(jobs) for term in self.terms(model).values()]
         jobs.run()
-        for add in begun:
-            value = add(scale * strength * every)
-            total = total.to(value) + value
+        values = [add(scale * strength * every) for add in begun]
         jobs.run()
-        return total * strength
+        return _sum(values) * strength
 
     def advance(self) -> None:
         """Count an optimiser step, for schedules; `attach` and the callbacks do so themselves."""
@@ -300,3 +296,8 @@ class TopographicLoss(nn.Module):
             f"{self.layers!r}, strength={self.strength!r}, on={self.on!r}, "
             f"size={self.neighbourhood.size}, border={self.neighbourhood.border!r}"
         )
+
+
+def _sum(values: list[Tensor]) -> Tensor:
+    """Of scalars that may be on several devices."""
+    return torch.stack([value.to(values[0].device) for value in values]).sum()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from torchprobe_topography.patterns import Jobs
+from torchprobe.compiled import compiled
+from torchprobe_topography import loops
+from torchprobe_topography.patterns import Jobs, numbers
 from torchprobe_topography.table import Kernel, Table, kernel_for
 
 if TYPE_CHECKING:
@@ -68,12 +71,12 @@ class Similarity:
         """
         table = self.table(filters)
         gram = table.gram(filters, jobs)
+        return lambda: cosines_of(table, gram())
 
-        def found() -> Cosines:
-            with torch.autocast(filters.device.type, enabled=False):
-                return Cosines(table, gram())
 
-        return found
+def cosines_of(table: Table, gram: Tensor) -> Cosines:
+    """The cosines of a table's pairs, by what it multiplies with."""
+    return _LoopCosines(table, gram) if table.kernel == "loops" else Cosines(table, gram)
 
 
 class Cosines:
@@ -86,41 +89,52 @@ class Cosines:
 
     def __init__(self, table: Table, gram: Tensor) -> None:
         self.table, self.gram = table, gram
-        squares = gram[: table.units]
-        self.alive = squares >= SMALLEST**2
-        """Whether a unit's norm is not below the smallest: bool [unit]."""
-        self.inverse = squares.clamp(min=SMALLEST**2).rsqrt()
-        """1 / norm: [unit]."""
-        # index_select: an index of tensors wakes all threads for whatever few numbers
-        of_first = self.inverse.index_select(0, table.first)
-        of_second = self.inverse.index_select(0, table.second)
+        self._weigh()
+
+    def _weigh(self) -> None:
+        table, squares = self.table, self.gram[: self.table.units]
+        self._alive = squares >= SMALLEST**2
+        self._inverse = squares.clamp(min=SMALLEST**2).rsqrt()
+        of_first = self._inverse.index_select(0, table.first)
+        of_second = self._inverse.index_select(0, table.second)
         self._across = table.weight * of_first * of_second
-        self.weighted = gram[table.units :] * self._across
-        """The cosines, each times its weight: [pair]."""
+        self._weighted = self.gram[table.units :] * self._across
+        self.total = self._weighted.sum()
+        """Their weighted sum, a scalar."""
 
-    @property
-    def total(self) -> Tensor:
-        """Their sum, a scalar."""
-        return self.weighted.sum()
-
-    def coefficients(self, scale: Tensor | float) -> tuple[Tensor, Tensor]:
-        """The gradient as a sparse matrix: its diagonal [unit], and off it [pair], of either side.
+    def coefficients(self, scale: Tensor | float) -> Tensor:
+        """The gradient of `total` as a sparse matrix, as `Table.add_product_` takes it.
 
         ∂/∂w_c Σ ω cos = Σ_j (ω_cj + ω_jc) (w_j / |w_c||w_j| − cos_cj w_c / |w_c|²).
         """
-        table = self.table
-        towards = torch.zeros_like(self.inverse)
-        towards.index_add_(0, table.first, self.weighted)
-        towards.index_add_(0, table.second, self.weighted)
-        return towards * self.inverse.square() * self.alive * -scale, self._across * scale
+        table, across = self.table, self._across * scale
+        towards = torch.zeros_like(self._inverse)
+        towards.index_add_(0, table.first, self._weighted)
+        towards.index_add_(0, table.second, self._weighted)
+        own = towards * self._inverse.square() * self._alive * -scale
+        sides = [across * self._alive.index_select(0, of) for of in (table.first, table.second)]
+        return torch.cat([own, *sides])
 
     def add_gradient_(
         self, gradient: Tensor, filters: Tensor, scale: Tensor | float, jobs: Jobs
     ) -> None:
         """Add, with some jobs, ``scale`` times the gradient of `total` to [unit, feature]."""
-        with torch.autocast(filters.device.type, enabled=False):
-            own, across = self.coefficients(scale)
-            self.table.add_product_(gradient, filters, own, across, self.alive, jobs)
+        self.table.add_product_(gradient, filters, self.coefficients(scale), jobs)
+
+
+class _LoopCosines(Cosines):
+    """The same by two compiled loops: dozens of torch's operations take longer than the numbers."""
+
+    def _weigh(self) -> None:
+        gram = numbers(self.gram)
+        self._given = *self.table.arrays, *np.empty((3, self.table.units), gram.dtype)
+        total = compiled(loops.cosines)(gram, SMALLEST, *self._given)
+        self.total = self.gram.new_tensor(total)
+
+    def coefficients(self, scale: Tensor | float) -> Tensor:
+        found = self.gram.new_empty(self.table.units + 2 * len(self.table.first))
+        compiled(loops.coefficients)(float(scale), *self._given, numbers(found))
+        return found
 
 
 class _Similarity(torch.autograd.Function):
@@ -144,7 +158,8 @@ class _Similarity(torch.autograd.Function):
         filters, gram = ctx.saved_tensors
         wide, jobs = _widened(filters), Jobs()
         found = torch.zeros_like(wide)
-        Cosines(ctx.similarity.table(wide), gram).add_gradient_(found, wide, gradient, jobs)
+        cosines = cosines_of(ctx.similarity.table(wide), gram)
+        cosines.add_gradient_(found, wide, gradient, jobs)
         jobs.run()
         return found.to(filters.dtype), None
 

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from torchprobe import compat
 from torchprobe.compiled import can_compile
-from torchprobe_topography import loops
-from torchprobe_topography.patterns import Jobs, LoopPattern, Pattern
+from torchprobe_topography.patterns import Jobs, PairedProducts, PairedSums, Pattern, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +38,7 @@ class Table:
     def __init__(
         self, pairs: Pairs, device: torch.device, dtype: torch.dtype, kernel: Kernel
     ) -> None:
-        self.units = pairs.units
+        self.units, self.kernel = pairs.units, kernel
         self.first = torch.as_tensor(pairs.first, device=device)
         """[pair]."""
         self.second = torch.as_tensor(pairs.second, device=device)
@@ -49,10 +48,8 @@ class Table:
         half, whole = _entries(pairs)
         self._loops = self._sparse = None
         if kernel == "loops":
-            self._loops = (
-                LoopPattern(*half, loops.PRODUCTS_AT_ONCE),
-                LoopPattern(*whole, loops.ADDED_AT_ONCE),
-            )
+            self._loops = PairedProducts(*half), PairedSums(*whole)
+            self.arrays = numbers(self.first), numbers(self.second), numbers(self.weight)
         elif kernel == "sparse":
             self._sparse = Pattern(*half, device), Pattern(*whole, device)
 
@@ -71,36 +68,25 @@ class Table:
         return functools.partial(self._gram, filters)
 
     def _gram(self, filters: Tensor) -> Tensor:
-        if self._sparse is not None:
-            return self._sparse[0].products(filters)
-        products = [
-            torch.linalg.vecdot(filters[first], filters[second])
-            for first, second in self._parts(filters, itself=True)
-        ]
-        return torch.cat(products)
+        with torch.autocast(filters.device.type, enabled=False):
+            if self._sparse is not None:
+                return self._sparse[0].products(filters)
+            products = [
+                torch.linalg.vecdot(filters[first], filters[second])
+                for first, second in self._parts(filters, itself=True)
+            ]
+            return torch.cat(products)
 
-    def add_product_(
-        self,
-        gradient: Tensor,
-        filters: Tensor,
-        own: Tensor,
-        across: Tensor,
-        alive: Tensor,
-        jobs: Jobs,
-    ) -> None:
-        """Add to each living unit ``own`` [unit] times itself and ``across`` [pair] its neighbours.
+    def add_product_(self, gradient: Tensor, filters: Tensor, entries: Tensor, jobs: Jobs) -> None:
+        """Add a sparse matrix times the filters.
 
         Args:
             gradient: what is added to: [unit, feature].
             filters: [unit, feature].
-            own: the matrix's diagonal: [unit].
-            across: the same on both sides of it: [pair].
-            alive: units that get anything: bool [unit].
+            entries: of units with themselves, of pairs' first units with the second ones, and of
+                second ones with first ones: [unit + pair + pair].
             jobs: which do some of it: read the gradient after them.
         """
-        to_first = across * alive.index_select(0, self.first)
-        to_second = across * alive.index_select(0, self.second)
-        entries = torch.cat([own, to_first, to_second])
         if self._loops is not None and gradient.is_contiguous():
             self._loops[1].add_product_(gradient, filters, entries, jobs)
         elif self._loops is not None:
@@ -108,14 +94,19 @@ class Table:
             self._loops[1].add_product_(found, filters, entries, mine)
             mine.run()
             gradient.add_(found)
-        elif self._sparse is not None:
-            self._sparse[1].add_product_(gradient, filters, entries)
         else:
-            self._add_gathered_(gradient, filters, own, to_first, to_second)
+            self._add_product_(gradient, filters, entries)
 
-    def _add_gathered_(
-        self, gradient: Tensor, filters: Tensor, own: Tensor, to_first: Tensor, to_second: Tensor
-    ) -> None:
+    def _add_product_(self, gradient: Tensor, filters: Tensor, entries: Tensor) -> None:
+        with torch.autocast(filters.device.type, enabled=False):
+            if self._sparse is not None:
+                self._sparse[1].add_product_(gradient, filters, entries)
+            else:
+                self._add_gathered_(gradient, filters, entries)
+
+    def _add_gathered_(self, gradient: Tensor, filters: Tensor, entries: Tensor) -> None:
+        pairs = len(self.first)
+        own, to_first, to_second = entries.split([self.units, pairs, pairs])
         gradient.addcmul_(filters, own[:, None])
         start = 0
         for first, second in self._parts(filters, itself=False):
