@@ -66,9 +66,12 @@ def in_threads(work: Callable[[slice], None], n: int, at_least: int = 1) -> None
     """
     n_threads = min(torch.get_num_threads(), max(1, n // at_least))
     bounds = [n * thread // n_threads for thread in range(n_threads + 1)]
-    parts = [slice(*ends) for ends in itertools.pairwise(bounds)]
-    if n_threads == 1:
-        work(parts[0])
+    first, *others = (slice(*ends) for ends in itertools.pairwise(bounds))
+    if not others:
+        work(first)
         return
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(work, parts))
+    with ThreadPoolExecutor(len(others)) as pool:
+        begun = [pool.submit(work, part) for part in others]
+        work(first)  # in this thread: to begin another one takes time
+        for each in begun:
+            each.result()
