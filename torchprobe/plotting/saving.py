@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from torchprobe.storage import write_file
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
 
     from matplotlib.figure import Figure
 
@@ -59,6 +61,24 @@ def _encoded(figure: Figure, format_: str) -> bytes:
     buffer = io.BytesIO()
     options: dict[str, Any] = {"metadata": {"Date": None}} if format_ == "svg" else {}
     # ids in SVG are random unless salted
-    with mpl.rc_context({"svg.hashsalt": "torchprobe", "svg.fonttype": "path"}):
+    with mpl.rc_context({"svg.hashsalt": "torchprobe", "svg.fonttype": "path"}), _laid_out(figure):
         figure.savefig(buffer, format=format_, dpi=_DPI, **options)
     return buffer.getvalue()
+
+
+@contextmanager
+def _laid_out(figure: Figure) -> Iterator[None]:
+    """Lay a figure out now: savefig would draw all of it once more only to have that done."""
+    import matplotlib as mpl
+
+    engine = figure.get_layout_engine()
+    if engine is None:
+        yield
+        return
+    engine.execute(figure)
+    with mpl.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Picture", "picture"]
 
-_SMALL = 250_000  # bytes up to which SVG, sharp at any size, is worth not drawing a PNG as well
+_SMALL = 500_000  # bytes up to which SVG, sharp at any size, is worth not drawing a PNG as well
 
 
 class Picture(NamedTuple):
