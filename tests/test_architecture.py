@@ -18,7 +18,7 @@ FLOORS = [
     "errors version wording options sample_ids positions matching",
     (
         "axes accumulators numerics storage documents tables compat sandbox threads compiled naming"
-        " patterns outputs"
+        " vectors patterns outputs"
     ),
     (
         "fields result results drift history comparison archive layer batch network analyzer"

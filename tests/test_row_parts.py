@@ -78,6 +78,21 @@ def test_memory_of_parts_is_used_again_but_never_twice_at_once():
     assert len(places) == 1
 
 
+def test_who_stops_early_keeps_the_last_part():
+    first = next(module.row_parts(torch.ones(5, 3, 4)))
+    for _ in module.row_parts(torch.zeros(5, 3, 4)):
+        assert bool((first == 1).all())
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_a_batch_knows_whether_its_values_are_finite(bad):
+    values = torch.randn(2, 3, 4)
+    assert batch_of(values).surely_finite
+    values[1, 2, 3] = bad
+    assert not batch_of(values).surely_finite
+    assert not batch_of(values, nonfinite="propagate").surely_finite
+
+
 def test_parts_may_be_asked_for_in_any_mode(monkeypatch):
     monkeypatch.setattr(module, "_spare", [])
     maps = torch.randn(5, 3, 4, requires_grad=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from torchprobe.accumulators.rows import positions_first, row_parts
+from torchprobe.accumulators.rows import float64_device, positions_first, row_parts
 from torchprobe.errors import LabelError, NonFiniteError, SettingError
 
 if TYPE_CHECKING:
@@ -54,9 +54,15 @@ class _Values:
         return None if keep is None else keep.to(self.canonical.device)
 
     @cached_property
+    def surely_finite(self) -> bool:
+        values = self.canonical  # as they are, before they are made twice as large
+        exact = torch.promote_types(values.dtype, torch.float32)
+        return bool(torch.isfinite(values.sum(dtype=exact)))
+
+    @property
     def _sound(self) -> bool:
         """Whether no row is to be left out for its values, as far as a look at all of them says."""
-        return self.nonfinite == "propagate" or _surely_finite(self.canonical)
+        return self.nonfinite == "propagate" or self.surely_finite
 
     @cached_property
     def _rows(self) -> tuple[Tensor, Tensor | None]:
@@ -99,8 +105,7 @@ class _Values:
         return per_row if finite is None else per_row[finite.to(per_row.device)]
 
     def groups(self, grouping: str) -> Groups:
-        finite, on = self._finite, self.canonical.device
-        device = torch.device("cpu") if on.type == "mps" else on  # where rows are
+        finite, device = self._finite, float64_device(self.canonical.device)
         groups = self.labels.groups(grouping, self.shape, self.layer.name, device)
         return groups if finite is None else groups.select(finite)
 
@@ -161,22 +166,18 @@ def _chosen(parts: Iterator[Tensor], kept: Tensor) -> Iterator[Tensor]:
     for part in parts:
         last = int(torch.searchsorted(kept, seen + len(part)))
         index = kept[first:last] - seen
-        yield part if len(index) == len(part) else part.t().index_select(1, index).t()
+        if len(index) == len(part):
+            yield part
+        elif part.is_contiguous():
+            yield part.index_select(0, index)
+        else:  # channels first, and so it stays
+            yield part.t().index_select(1, index).t()
         first, seen = last, seen + len(part)
-
-
-def _surely_finite(values: Tensor) -> bool:
-    """Whether values hold neither NaN nor infinity; False where their sum is too large to tell.
-
-    Asked of the values as they are, before they are made twice as large.
-    """
-    exact = torch.promote_types(values.dtype, torch.float32)
-    return bool(torch.isfinite(values.sum(dtype=exact)))
 
 
 def _float64_rows(canonical: Tensor) -> Tensor:
     """[sample, channel, *positions] → float64 [row, channel] in one copy."""
-    values = canonical.cpu() if canonical.device.type == "mps" else canonical
+    values = canonical.to(float64_device(canonical.device))
     if values.ndim == 2:  # noqa: PLR2004 - no positions
         return values.to(torch.float64, copy=True, memory_format=torch.contiguous_format)
     return positions_first(values.flatten(2)).flatten(0, 1)
@@ -226,6 +227,15 @@ class LayerBatch:
     def values(self) -> Tensor:
         """As delivered: [sample, channel, *positions], the model's dtype, padding included."""
         return self._values.canonical
+
+    @property
+    def surely_finite(self) -> bool:
+        """Whether `values`, padding included, hold neither NaN nor infinity.
+
+        Known from one look at all of them, worked out once; False where their sum is too large to
+        tell. On an accelerator it waits for them.
+        """
+        return self._values.surely_finite
 
     @property
     def has_gradients(self) -> bool:

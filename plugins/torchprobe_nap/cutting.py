@@ -94,9 +94,8 @@ def _held(batch: LayerBatch, scratch: Scratch) -> Maps | None:
     values = batch.values
     if values.device.type != "cpu" or not values.is_floating_point():
         return None
-    exact = torch.promote_types(values.dtype, torch.float32)
-    if not len(values) or not bool(torch.isfinite(values.sum(dtype=exact))):
-        return None  # NaN, infinity, or a sum too large to tell
+    if not len(values) or not batch.surely_finite:
+        return None
     flat = values.flatten(2) if values.ndim > 2 else values[..., None]  # noqa: PLR2004
     maps = scratch(*flat.shape, dtype=values.dtype).copy_(flat)  # [map, channel, position]
     samples, grouping = (len(values),), str(batch.grouping)

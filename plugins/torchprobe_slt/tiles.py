@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from torchprobe.vectors import fused, given, nothing, spread
+
 __all__ = ["ROWS", "lanes", "tile", "use_tiles"]
 
 ROWS = 8
@@ -61,9 +63,6 @@ def use_tiles() -> None:
 
 
 def _type(_: Any) -> Any:
-    """What `tile` takes: arrays that lie in memory without gaps, and two numbers."""
-    from numba import types
-
     def returned(
         weights: Any,
         slopes: Any,
@@ -74,83 +73,28 @@ def _type(_: Any) -> Any:
         values: Any,
         out: Any,
     ) -> Any:
-        arrays = (weights, slopes, units, chosen, values, out)
-        whole = all(isinstance(each, types.Array) and each.layout == "C" for each in arrays)
-        counted = all(isinstance(each, types.Integer) for each in (first, n))
-        return types.none if whole and counted else None
+        return nothing((weights, slopes, units, chosen, values, out), (first, n))
 
     return returned
 
 
 def _emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """Write `tile` for LLVM: a loop over the chosen columns, in which the rows are unrolled."""
-    from llvmlite import ir
-    from numba import types
     from numba.core import cgutils
 
-    given: list[Any] = [
-        _Array(builder, context.make_array(kind)(context, builder, arg), kind.dtype.bitwidth // 8)
-        if isinstance(kind, types.Array)
-        else arg
-        for kind, arg in zip(signature.args, args, strict=True)
-    ]
-    weights, slopes, units, first, chosen, n, values, out = given
-    at = [builder.add(first, ir.Constant(first.type, row)) for row in range(ROWS)]
-    rows = [units[each] for each in at]
-    sums = [cgutils.alloca_once_value(builder, values.zeros()) for _ in rows]
+    weights, slopes, units, first, chosen, n, values, out = given(context, builder, signature, args)
+    vector = values.vector(_REGISTER)
+    at = [builder.add(first, first.type(row)) for row in range(ROWS)]
+    tiled = [units.number(each) for each in at]
+    rows = [weights.row(unit) for unit in tiled]
+    sums = [cgutils.alloca_once_value(builder, vector(None)) for _ in rows]
     with cgutils.for_range(builder, n) as loop:
-        column, value = chosen[loop.index], values.row(loop.index)
-        for total, unit in zip(sums, rows, strict=True):
-            product = builder.fmul(values.everywhere(weights[unit, column]), value, flags=_FUSED)
-            builder.store(builder.fadd(builder.load(total), product, flags=_FUSED), total)
-    for each, unit, total in zip(at, rows, sums, strict=True):
-        slope = values.everywhere(slopes[unit])
-        out.write_row(each, builder.fmul(builder.load(total), slope))
+        column = chosen.number(loop.index)
+        value = values.read(vector, values.row(loop.index))
+        for total, row in zip(sums, rows, strict=True):
+            weight = spread(builder, weights.number(column, row), vector)
+            builder.store(fused(builder, weight, value, builder.load(total)), total)
+    for each, unit, total in zip(at, tiled, sums, strict=True):
+        slope = spread(builder, slopes.number(unit), vector)
+        out.write(builder.fmul(builder.load(total), slope), out.row(each))
     return context.get_dummy_value()
-
-
-_FUSED = ("contract",)
-"""A product and the addition after it may be one instruction."""
-
-
-class _Array:
-    """An array in code that is being written; its rows may be vectors of `lanes` numbers."""
-
-    def __init__(self, builder: Any, array: Any, itemsize: int) -> None:
-        from llvmlite import ir
-
-        self.builder, self.array, self.itemsize = builder, array, itemsize
-        self.vector = ir.VectorType(array.data.type.pointee, lanes(itemsize))
-
-    def __getitem__(self, at: Any) -> Any:
-        """The number at an index, or at two."""
-        if isinstance(at, tuple):
-            width = self.builder.extract_value(self.array.shape, 1)
-            at = self.builder.add(self.builder.mul(at[0], width), at[1])
-        return self.builder.load(self.builder.gep(self.array.data, [at]))
-
-    def row(self, at: Any) -> Any:
-        """All lanes of a row."""
-        return self.builder.load(self._place(at), align=self.itemsize)
-
-    def write_row(self, at: Any, value: Any) -> None:
-        """Replace a row."""
-        self.builder.store(value, self._place(at), align=self.itemsize)
-
-    def _place(self, at: Any) -> Any:
-        begins = self.builder.mul(at, at.type(self.vector.count))
-        pointer = self.builder.gep(self.array.data, [begins])
-        return self.builder.bitcast(pointer, self.vector.as_pointer())
-
-    def zeros(self) -> Any:
-        """A row of zeros."""
-        return self.vector(None)
-
-    def everywhere(self, value: Any) -> Any:
-        """A number in all lanes."""
-        from llvmlite import ir
-
-        index = ir.IntType(32)
-        alone = self.builder.insert_element(self.vector(ir.Undefined), value, index(0))
-        first = ir.VectorType(index, self.vector.count)(None)
-        return self.builder.shuffle_vector(alone, alone, first)

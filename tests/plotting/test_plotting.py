@@ -1,9 +1,12 @@
 import ast
+import io
 import sys
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from torchprobe import plotting
 from torchprobe.errors import LayerNotFoundError, NothingToDrawError, SettingError
@@ -172,3 +175,24 @@ def test_56_things_look_different():
 def test_of_many_items_some_are_taken_from_the_first_to_the_last():
     assert plotting.spread("abcdefgh", 3) == ["a", "e", "h"]
     assert plotting.spread(range(3), 3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("layout", ["constrained", "tight", None])
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_saving_lays_out_once_as_matplotlib_does_and_changes_no_figure(layout, ending):
+    def made():
+        figure = Figure(figsize=(4, 3), layout=layout)
+        figure.colorbar(figure.subplots().imshow([[0, 1], [2, 3]]), label="a long label")
+        return figure
+
+    figure, expected = made(), made()
+    engine = figure.get_layout_engine()
+    encode = plotting.svg if ending == "svg" else plotting.png
+    assert encode(figure) == encode(made())
+    assert figure.get_layout_engine() is engine
+    before = [axes.get_position().bounds for axes in made().axes]
+    expected.savefig(io.BytesIO(), format=ending)
+    for axes, theirs, first in zip(figure.axes, expected.axes, before, strict=True):
+        mine = axes.get_position().bounds
+        np.testing.assert_allclose(mine, theirs.get_position().bounds, atol=0.02)
+        assert layout is None or not np.allclose(mine, first, atol=0.02)

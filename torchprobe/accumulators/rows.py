@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +19,7 @@ __all__ = [
     "as_shape",
     "check_labelled_rows",
     "check_rows",
+    "float64_device",
     "float64_rows",
     "labelled_parts",
     "parts",
@@ -65,6 +65,11 @@ def check_labelled_rows(rows: Tensor, groups: Groups, shape: tuple[int, ...]) ->
         raise ShapeError(f"{len(rows)} rows have {len(groups.index)} labels; give one to each row")
 
 
+def float64_device(device: torch.device) -> torch.device:
+    """Where values of a device are as float64: there, or on the CPU where it has none (MPS)."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def float64_rows(rows: Tensor, device: torch.device | None = None) -> Tensor:
     """Rows as float64, converted before anything is summed; on the CPU where a device has none.
 
@@ -73,9 +78,7 @@ def float64_rows(rows: Tensor, device: torch.device | None = None) -> Tensor:
     rows = rows.detach()
     if rows.dtype == torch.float64 and device is None:
         return rows
-    target = device or rows.device
-    if target.type == "mps":  # MPS has no float64
-        target = torch.device("cpu")
+    target = float64_device(device or rows.device)
     if rows.device != target and target.type == "cpu":
         rows = rows.cpu()
     return rows.to(device=target, dtype=torch.float64)
@@ -111,7 +114,8 @@ def row_parts(maps: Tensor) -> Iterator[Tensor]:
 
     Sums over them take half the time of sums over all rows, which would first have to be turned, in
     memory that the system has to find. Here the memory is used again: a part is there until the
-    next is asked for. It lies as the maps do, channels first as often as not.
+    next is asked for, and the last one until the end is told. It lies as the maps do, channels
+    first as often as not.
 
     Args:
         maps: of any floating dtype, on the CPU.
@@ -124,32 +128,31 @@ def row_parts(maps: Tensor) -> Iterator[Tensor]:
     size = max(1, _CPU_PIECE // max(1, math.prod(maps.shape[1:])))
     by_row = maps.transpose(1, 2).is_contiguous()
     order = (0, 2, 1) if by_row else (1, 0, 2)  # of the axes, as parts lie in memory
-    with _memory(math.prod(maps[:size].shape)) as memory:
-        for part in maps.detach().split(size):
-            seen = part.permute(order)
-            held = memory[: part.numel()].view(seen.shape).copy_(seen)
-            yield held.flatten(0, 1) if by_row else held.flatten(1).t()
+    memory = _memory(math.prod(maps[:size].shape))
+    for part in maps.detach().split(size):
+        seen = part.permute(order)
+        held = memory[: part.numel()].view(seen.shape).copy_(seen)
+        yield held.flatten(0, 1) if by_row else held.flatten(1).t()
+    if len(memory) <= _CPU_PIECE and len(_spare) < _SPARES:
+        _spare.append(
+            memory
+        )  # not if the last part may still be looked at: who stops early keeps it
 
 
 _spare: list[Tensor] = []
 """Memory that was used before."""
 
 
-@contextmanager
-def _memory(size: int) -> Iterator[Tensor]:
-    """Memory for so many float64 numbers, nobody else's until it is given back."""
+def _memory(size: int) -> Tensor:
+    """Memory for so many float64 numbers, nobody else's."""
     try:
         memory = _spare.pop()  # one step, so that no two threads get the same
     except IndexError:
         memory = None
-    if memory is None or len(memory) < size:
-        with torch.inference_mode(mode=False):  # or it could not be written to later
-            memory = torch.empty(size, dtype=torch.float64, device="cpu")
-    try:
-        yield memory
-    finally:
-        if len(memory) <= _CPU_PIECE and len(_spare) < _SPARES:
-            _spare.append(memory)
+    if memory is not None and len(memory) >= size:
+        return memory
+    with torch.inference_mode(mode=False):  # or it could not be written to later
+        return torch.empty(size, dtype=torch.float64, device="cpu")
 
 
 def labelled_parts(
